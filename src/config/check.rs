@@ -1,0 +1,323 @@
+//! What serde cannot see: ranges, names that must exist, paths that must not clash.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::time::Duration;
+
+use copydesk_core::limits::{
+    COALESCE_MS_MAX, EVENT_TYPE_BYTES_MAX, KEY_ID_BYTES_MAX, ROUTE_ITEMS_MAX, ROUTES_MAX,
+    SIGNATURES_TRIED_MAX, URI_BYTES_MAX,
+};
+use copydesk_proto::RouteId;
+
+use super::report::suggest;
+use super::{BUILTIN, Loaded, LogUrl, Problem, ProviderKind};
+
+/// Longest time for one request to a site or provider; a slow model needs minutes, not hours.
+const TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+/// Everything that is wrong.
+pub(super) fn check(loaded: &Loaded) -> Vec<Problem> {
+    let mut check = Check { loaded, problems: Vec::new() };
+    check.process();
+    check.sites();
+    check.sources();
+    check.providers();
+    check.enrichments();
+    check.routes();
+    check.problems
+}
+
+struct Check<'l> {
+    loaded: &'l Loaded,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn refuse(&mut self, path: &str, reason: impl Into<String>, help: impl Into<String>) {
+        self.problems.push(self.loaded.problem(path, reason, help));
+    }
+
+    fn range<T: PartialOrd + Display>(&mut self, path: &str, value: T, least: T, most: T) {
+        if value < least || value > most {
+            let key = path.rsplit('.').next().unwrap_or(path);
+            self.refuse(path, format!("{key} must be {least} to {most}"), "");
+        }
+    }
+
+    /// A name that must be one of those of a table.
+    fn name<'k>(
+        &mut self,
+        path: &str,
+        kind: &str,
+        name: &str,
+        known: impl Iterator<Item = &'k str>,
+    ) {
+        let known: Vec<&str> = known.collect();
+        if !known.contains(&name) {
+            let help = suggest(name, known.into_iter());
+            self.refuse(path, format!("there is no {kind} named `{name}`"), help);
+        }
+    }
+
+    fn process(&mut self) {
+        let config = &self.loaded.config;
+        if config.data_dir.as_os_str().is_empty() {
+            self.refuse("data_dir", "data_dir is empty", "write the path of a folder");
+        }
+        self.range("http.backlog_max", config.http.backlog_max, 1, 1_000_000_000);
+        self.range("http.connections_max", config.http.connections_max, 1, 1_000_000);
+        let per_ip = config.http.connections_per_ip_max;
+        self.range("http.connections_per_ip_max", per_ip, 1, 1_000_000);
+        for (table, hosts) in
+            [("http.public_hosts", &config.http.public_hosts), ("admin.hosts", &config.admin.hosts)]
+        {
+            for (index, host) in hosts.iter().enumerate() {
+                if host.is_empty() || host.contains(['/', ' ', ':']) {
+                    let path = format!("{table}[{index}]");
+                    self.refuse(
+                        &path,
+                        "a host is a name without scheme and port",
+                        "for example \"desk.example.org\"",
+                    );
+                }
+            }
+        }
+        if !config.admin.listen.ip().is_loopback() && !config.admin.allow_remote {
+            self.refuse(
+                "admin.listen",
+                "the admin API has no TLS and would be open to the network",
+                "keep it on 127.0.0.1, or set allow_remote = true behind a proxy that encrypts",
+            );
+        }
+        if !(0.0..=1.0).contains(&config.telemetry.sampling) {
+            self.refuse("telemetry.sampling", "sampling must be 0.0 to 1.0", "");
+        }
+        self.range("limits.posts_busy_max", config.limits.posts_busy_max, 1, 1_000_000);
+        let in_flight = config.limits.records_in_flight_max;
+        self.range("limits.records_in_flight_max", in_flight, 1, 1_000_000);
+        self.range("retention.days", config.retention.days, 1, 3_650);
+        self.log();
+    }
+
+    fn log(&mut self) {
+        let log = &self.loaded.config.log;
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        if !(1..=32).contains(&log.stream.len()) || !log.stream.bytes().all(plain) {
+            self.refuse("log.stream", "a stream is 1 to 32 of A-Z, a-z, 0-9, - and _", "");
+        }
+        if ![1, 3, 5].contains(&log.replicas) {
+            self.refuse("log.replicas", "replicas must be 1, 3 or 5", "");
+        }
+        if log.url == LogUrl::Embedded && log.replicas > 1 {
+            self.refuse(
+                "log.replicas",
+                "the embedded log keeps one copy",
+                "set url = \"nats://host:4222\" for more",
+            );
+        }
+    }
+
+    fn sites(&mut self) {
+        for (name, site) in &self.loaded.config.sites {
+            let path = |key: &str| format!("sites.{name}.{key}");
+            if site.user.is_empty() || site.user.contains(':') {
+                let path = path("user");
+                self.refuse(&path, "user must be a WordPress login name", "");
+            }
+            self.range(&path("concurrency"), site.concurrency, 1, 1_000);
+            self.timeout(&path("timeout"), site.timeout);
+            if !is_plain_path(&site.ingest_path) {
+                let path = path("ingest_path");
+                self.refuse(&path, PATH_FORM, "for example \"/wp-json/ai-guy/v1/ingest\"");
+            }
+        }
+    }
+
+    fn timeout(&mut self, path: &str, timeout: Duration) {
+        if timeout.is_zero() || timeout > TIMEOUT_MAX {
+            self.refuse(path, "timeout must be more than 0 and at most 10m", "");
+        }
+    }
+
+    fn sources(&mut self) {
+        let config = &self.loaded.config;
+        let mut paths: BTreeMap<String, &str> = BTreeMap::new();
+        for (name, source) in &config.sources {
+            let path = |key: &str| format!("sources.{name}.{key}");
+            let sites = config.sites.keys().map(|site| site.as_str());
+            match &source.site {
+                Some(site) => self.name(&path("site"), "site", site.as_str(), sites),
+                None if !config.sites.keys().any(|site| site.as_str() == name.as_str()) => {
+                    let help = suggest(name.as_str(), sites);
+                    self.refuse(&path("site"), "site names the site its posts belong to", help);
+                }
+                None => {}
+            }
+            if source.secrets.is_empty() || source.secrets.len() > SIGNATURES_TRIED_MAX {
+                self.refuse(
+                    &path("secrets"),
+                    format!("a source has 1 to {SIGNATURES_TRIED_MAX} secrets"),
+                    "secrets = [{ id = \"k1\", value = \"env:NAME\" }]",
+                );
+            }
+            let mut ids = BTreeSet::new();
+            for (index, secret) in source.secrets.iter().enumerate() {
+                let plain = secret.id.bytes().all(|b| b.is_ascii_graphic());
+                let fits = (1..=KEY_ID_BYTES_MAX).contains(&secret.id.len()) && plain;
+                if !fits || !ids.insert(&secret.id) {
+                    let path = path(&format!("secrets[{index}].id"));
+                    self.refuse(&path, "the ids of a source's secrets differ and are plain text of 1 to 64 letters", "");
+                }
+            }
+            if let Some(own) = &source.path {
+                self.source_path(&path("path"), own, &mut paths, name.as_str());
+            }
+        }
+    }
+
+    fn source_path<'n>(
+        &mut self,
+        path: &str,
+        own: &str,
+        taken: &mut BTreeMap<String, &'n str>,
+        name: &'n str,
+    ) {
+        let reserved = ["/webhooks", "/livez", "/readyz", "/healthz", "/api"];
+        let under = |root: &str| own == root || own.starts_with(&format!("{root}/"));
+        if !is_plain_path(own) {
+            self.refuse(path, PATH_FORM, "for example \"/wp-json/relay/v1/hook\"");
+        } else if let Some(root) = reserved.iter().find(|root| under(root)) {
+            self.refuse(path, format!("{root} is Copydesk's own"), "choose another path");
+        } else if let Some(other) = taken.insert(own.to_owned(), name) {
+            self.refuse(path, format!("the source `{other}` has this path"), "choose another path");
+        }
+    }
+
+    fn providers(&mut self) {
+        let config = &self.loaded.config;
+        for (name, provider) in &config.providers {
+            let path = |key: &str| format!("providers.{name}.{key}");
+            self.range(&path("concurrency"), provider.concurrency, 1, 10_000);
+            self.timeout(&path("timeout"), provider.timeout);
+            let network = provider.kind != ProviderKind::Builtin;
+            if network && provider.model.is_empty() {
+                let help = "for example model = \"gpt-4o-mini\"";
+                self.refuse(&path("model"), "model is missing", help);
+            }
+            if name.as_str() == BUILTIN && network {
+                self.refuse(&path("kind"), "the name `builtin` is taken", "name it otherwise");
+            }
+            for key in ["requests_per_minute", "tokens_per_minute"] {
+                let value = if key == "requests_per_minute" {
+                    provider.requests_per_minute
+                } else {
+                    provider.tokens_per_minute
+                };
+                if let Some(value) = value {
+                    self.range(&path(key), value, 1, u32::MAX);
+                }
+            }
+            self.fallback(name.as_str());
+        }
+    }
+
+    /// The chain of fallbacks from `name` must end.
+    fn fallback(&mut self, name: &str) {
+        let providers = &self.loaded.config.providers;
+        let next = |at: &str| {
+            providers
+                .iter()
+                .find(|(id, _)| id.as_str() == at)
+                .and_then(|(_, provider)| provider.fallback.as_ref())
+        };
+        let Some(first) = next(name) else { return };
+        let path = format!("providers.{name}.fallback");
+        let known = providers.keys().map(|id| id.as_str()).chain([BUILTIN]);
+        self.name(&path, "provider", first.as_str(), known);
+        let mut at = first.as_str();
+        for _ in 0..=providers.len() {
+            if at == name {
+                self.refuse(&path, "the fallbacks go round in a circle", "leave one out");
+                return;
+            }
+            let Some(further) = next(at) else { return };
+            at = further.as_str();
+        }
+    }
+
+    fn enrichments(&mut self) {
+        let config = &self.loaded.config;
+        for (name, enrichment) in &config.enrichments {
+            let known = config.providers.keys().map(|id| id.as_str()).chain([BUILTIN]);
+            let path = format!("enrichments.{name}.provider");
+            self.name(&path, "provider", enrichment.provider.as_str(), known);
+        }
+    }
+
+    fn routes(&mut self) {
+        let config = &self.loaded.config;
+        if config.routes.len() > ROUTES_MAX {
+            self.refuse("routes", format!("more than {ROUTES_MAX} routes"), "");
+        }
+        let mut names = BTreeSet::new();
+        for (index, route) in config.routes.iter().enumerate() {
+            let path = |key: &str| format!("routes[{index}].{key}");
+            let shown = |id: &RouteId| id.as_str().to_owned();
+            let name = route.name.as_ref().map_or_else(|| format!("r{}", index + 1), shown);
+            if !names.insert(name.clone()) {
+                self.refuse(&path("name"), format!("two routes are named `{name}`"), "");
+            }
+            let sources = config.sources.keys().map(|id| id.as_str());
+            self.name(&path("source"), "source", route.source.as_str(), sources);
+            for (at, id) in route.enrich.iter().enumerate() {
+                let known = config.enrichments.keys().map(|id| id.as_str());
+                self.name(&path(&format!("enrich[{at}]")), "enrichment", id.as_str(), known);
+            }
+            for (key, items) in [("events", route.events.len()), ("enrich", route.enrich.len())] {
+                if items > ROUTE_ITEMS_MAX {
+                    self.refuse(&path(key), format!("more than {ROUTE_ITEMS_MAX} {key}"), "");
+                }
+            }
+            if route.events.is_empty() {
+                self.refuse(&path("events"), "events is empty", "\"*\" stands for every event");
+            }
+            for (at, event) in route.events.iter().enumerate() {
+                if !is_event(event) {
+                    let path = path(&format!("events[{at}]"));
+                    self.refuse(
+                        &path,
+                        "an event type is words of a-z, 0-9 and _ joined by dots",
+                        "for example \"post.published\", \"post.*\" or \"*\"",
+                    );
+                }
+            }
+            let most = Duration::from_millis(COALESCE_MS_MAX);
+            if route.quiet > route.max_wait || route.max_wait > most {
+                self.refuse(
+                    &path("max_wait"),
+                    "max_wait must be at least quiet, and at most 24h",
+                    "",
+                );
+            }
+        }
+    }
+}
+
+const PATH_FORM: &str =
+    "a path begins with / and has only A-Z, a-z, 0-9, - . _ ~ between single slashes";
+
+fn is_plain_path(path: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    let segment =
+        |part: &str| !part.is_empty() && part != "." && part != ".." && part.bytes().all(plain);
+    path.len() < URI_BYTES_MAX
+        && path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(segment))
+}
+
+fn is_event(event: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+    let word = |word: &str| !word.is_empty() && word.bytes().all(plain);
+    let body = event.strip_suffix(".*").unwrap_or(event);
+    event == "*" || (event.len() <= EVENT_TYPE_BYTES_MAX && body.split('.').all(word))
+}

@@ -1,0 +1,152 @@
+//! The secrets themselves, read once at start from where the configuration says they are.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use copydesk_core::limits::{SECRET_BYTES_MAX, SECRET_BYTES_MIN};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{ConfigError, Environment, Loaded, Problem, SecretRef};
+
+/// Largest file of a secret, in bytes: a NATS `.creds` file is under 2 KiB.
+const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Every secret the configuration names. Not printable.
+pub struct Secrets(BTreeMap<SecretRef, SecretString>);
+
+impl Secrets {
+    /// The secret kept at a place of the configuration these were read for.
+    #[must_use]
+    pub fn get(&self, place: &SecretRef) -> Option<&SecretString> {
+        self.0.get(place)
+    }
+}
+
+/// Why a secret cannot be had. Never shows the secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The variable does not exist.
+    #[error("the environment variable {0} is not set")]
+    Unset(String),
+    /// The file cannot be read.
+    #[error("the file {path} cannot be read")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There is nothing there, or too much.
+    #[error("the secret at {0} is empty or longer than 64 KiB")]
+    Size(String),
+}
+
+/// Reads one secret.
+///
+/// # Errors
+/// [`SecretError`] when it is not there.
+pub fn read_secret(place: &SecretRef, env: &Environment) -> Result<SecretString, SecretError> {
+    let text = match place {
+        SecretRef::Env(name) => {
+            env.get(name).ok_or_else(|| SecretError::Unset(name.clone()))?.to_owned()
+        }
+        SecretRef::File(path) => read_file(path)?,
+    };
+    if text.is_empty() { Err(SecretError::Size(place.to_string())) } else { Ok(text.into()) }
+}
+
+impl Loaded {
+    /// Reads every secret the configuration names.
+    ///
+    /// # Errors
+    /// All that are missing or too short, each with its line.
+    pub fn secrets(&self, env: &Environment) -> Result<Secrets, ConfigError> {
+        let (mut found, mut problems) = (BTreeMap::new(), Vec::new());
+        for (path, place, bytes_min) in self.secret_places() {
+            match read_secret(&place, env) {
+                Ok(secret) => {
+                    let bytes = secret.expose_secret().len();
+                    if bytes_min > 0 && !(bytes_min..=SECRET_BYTES_MAX).contains(&bytes) {
+                        problems.push(self.problem(&path, too_short(&place), MAKE_ONE));
+                    }
+                    found.insert(place, secret);
+                }
+                Err(error) => problems.push(self.problem(&path, reason(&error), help(&error))),
+            }
+        }
+        if problems.is_empty() { Ok(Secrets(found)) } else { Err(ConfigError { problems }) }
+    }
+
+    /// Key path, place and least length of every secret.
+    fn secret_places(&self) -> Vec<(String, SecretRef, usize)> {
+        let config = &self.config;
+        let mut places = Vec::new();
+        if let Some(place) = &config.log.credentials {
+            places.push(("log.credentials".to_owned(), place.clone(), 0));
+        }
+        for (name, site) in &config.sites {
+            let path = format!("sites.{name}.application_password");
+            places.push((path, site.application_password.clone(), 0));
+        }
+        for (name, source) in &config.sources {
+            for (index, secret) in source.secrets.iter().enumerate() {
+                let path = format!("sources.{name}.secrets[{index}].value");
+                places.push((path, secret.value.clone(), SECRET_BYTES_MIN));
+            }
+        }
+        for (name, provider) in &config.providers {
+            if let Some(place) = &provider.api_key {
+                places.push((format!("providers.{name}.api_key"), place.clone(), 0));
+            }
+        }
+        places
+    }
+}
+
+const MAKE_ONE: &str = "`openssl rand -hex 32` makes a good one; both sides must have the same";
+
+fn too_short(place: &SecretRef) -> String {
+    format!("the secret at {place} must have {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes")
+}
+
+fn reason(error: &SecretError) -> String {
+    match error {
+        SecretError::Unreadable { source, .. } => format!("{error}: {source}"),
+        SecretError::Unset(_) | SecretError::Size(_) => error.to_string(),
+    }
+}
+
+fn help(error: &SecretError) -> &'static str {
+    match error {
+        SecretError::Unset(_) => "set it where copydesk is started, or write \"file:PATH\"",
+        SecretError::Unreadable { .. } => "the path counts from the folder copydesk is started in",
+        SecretError::Size(_) => "put the secret there, and nothing else",
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, SecretError> {
+    let shown = || path.display().to_string();
+    let unreadable = |source| SecretError::Unreadable { path: shown(), source };
+    if std::fs::metadata(path).map_err(unreadable)?.len() > SECRET_FILE_BYTES_MAX {
+        return Err(SecretError::Size(shown()));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    Ok(text.strip_suffix('\n').unwrap_or(&text).trim_end_matches('\r').to_owned())
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secrets").finish_non_exhaustive()
+    }
+}
+
+impl Problem {
+    /// A problem with help.
+    pub(super) fn new(
+        place: super::Place,
+        reason: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Self { place, reason: reason.into(), help: help.into() }
+    }
+}

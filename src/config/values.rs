@@ -1,0 +1,191 @@
+//! The kinds of value that stand in the file as text: durations, URLs, prices, secrets.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+use url::Url;
+
+use super::shape::LogUrl;
+
+/// Longest duration a setting may name. Longer ones are always a slip of the unit.
+const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Where a secret is kept. The file names the place, never the secret.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SecretRef {
+    /// `env:NAME`: an environment variable.
+    Env(String),
+    /// `file:PATH`: a file, relative to the working directory; its last line end is cut.
+    File(PathBuf),
+}
+
+/// The text does not say where a secret is kept. Never shows the text: it may be the secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a secret does not belong in this file: put it into an environment variable and write \
+     \"env:NAME\", or into a file and write \"file:PATH\""
+)]
+pub struct SecretRefError;
+
+impl FromStr for SecretRef {
+    type Err = SecretRefError;
+
+    fn from_str(text: &str) -> Result<Self, SecretRefError> {
+        if let Some(name) = text.strip_prefix("env:") {
+            let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            let starts = name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
+            return if plain && starts {
+                Ok(Self::Env(name.to_owned()))
+            } else {
+                Err(SecretRefError)
+            };
+        }
+        match text.strip_prefix("file:") {
+            Some(path) if !path.is_empty() => Ok(Self::File(path.into())),
+            Some(_) | None => Err(SecretRefError),
+        }
+    }
+}
+
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "env:{name}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not `String::deserialize`: its type error would print a number that is a secret.
+        let value = toml::Value::deserialize(deserializer)?;
+        let text = value.as_str().ok_or_else(|| de::Error::custom(SecretRefError))?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A price of tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Price {
+    /// Millionths of a dollar for a million tokens; the file says dollars: `"0.15"`.
+    pub microdollars_per_million_tokens: u64,
+}
+
+/// The text is no price.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a price is dollars for a million tokens as text, with at most 6 decimals: \"0.15\" or \"3\""
+)]
+pub struct PriceError;
+
+impl FromStr for Price {
+    type Err = PriceError;
+
+    fn from_str(text: &str) -> Result<Self, PriceError> {
+        let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+        // 6 and 6 digits: no product below can pass u64, and no model costs a million dollars.
+        if !digits(whole) || !digits(part) || whole.len() > 6 || part.len() > 6 {
+            return Err(PriceError);
+        }
+        let dollars: u64 = whole.parse().map_err(|_| PriceError)?;
+        let millionths: u64 = format!("{part:0<6}").parse().map_err(|_| PriceError)?;
+        Ok(Self { microdollars_per_million_tokens: dollars * 1_000_000 + millionths })
+    }
+}
+
+impl<'de> Deserialize<'de> for Price {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer)
+    }
+}
+
+/// Any type that is written as text.
+pub(super) fn from_text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+}
+
+/// The same where the key may be absent.
+pub(super) fn from_text_opt<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    from_text(deserializer).map(Some)
+}
+
+/// `"10s"`, `"500ms"`, `"5m"`, `"1h30m"`.
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .filter(|duration| *duration <= DURATION_MAX)
+        .ok_or_else(|| {
+            de::Error::custom(
+                "a duration is a number with its unit: \"500ms\", \"10s\", \"5m\", \"1h\"",
+            )
+        })
+}
+
+/// An `http` or `https` URL without user info, query and fragment.
+pub(super) fn http_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_http_url(&text).map_err(de::Error::custom)
+}
+
+/// The same where an absent key or an empty text means none.
+pub(super) fn http_url_opt<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Url>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    parse_http_url(&text).map(Some).map_err(de::Error::custom)
+}
+
+fn parse_http_url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text)
+        .map_err(|_| "not a URL: write \"https://host\" or \"http://host:port\"")?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("the URL must begin with \"https://\" or \"http://\"");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("no user or password in a URL: they have keys of their own");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("the URL ends before \"?\" and \"#\"");
+    }
+    Ok(url)
+}
+
+impl FromStr for LogUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "embedded" {
+            return Ok(Self::Embedded);
+        }
+        let form = "the log is \"embedded\" or NATS servers: \"nats://127.0.0.1:4222\"";
+        let server = |text: &str| {
+            let url = Url::parse(text.trim()).map_err(|_| form)?;
+            if !matches!(url.scheme(), "nats" | "tls") || url.host_str().is_none_or(str::is_empty) {
+                return Err(form);
+            }
+            if !url.username().is_empty() || url.password().is_some() {
+                return Err("no user or password in a URL: log.credentials names a .creds file");
+            }
+            Ok(url)
+        };
+        text.split(',').map(server).collect::<Result<_, _>>().map(Self::Nats)
+    }
+}

@@ -1,0 +1,4 @@
+//! Copydesk's process: configuration, HTTP, admin API, commands, telemetry, and the wiring of all
+//! layers. The only crate that knows axum, the environment and the terminal.
+
+pub mod config;
