@@ -1,0 +1,20 @@
+//! The shell: actors that carry out what `copydesk_core` decides. The only place that knows
+//! ractor, HTTP clients and the clock.
+//!
+//! ```text
+//! Receiver ─append─▶ log ─tail─▶ Dispatcher ─▶ Sequencer (one per busy post)
+//!                                               │ decide, append, evolve, act
+//!                                    Enrichment ┴ Delivery   (answers come back as commands)
+//! ```
+
+pub mod delivery;
+pub mod desk;
+pub mod dispatcher;
+pub mod enrichment;
+pub mod node;
+pub mod receiver;
+pub mod records;
+pub mod sequencer;
+mod world;
+
+pub use world::{EnrichmentSettings, World};

@@ -1,0 +1,5 @@
+//! Copydesk's decisions. Nothing here does IO, looks at a clock or awaits: every rule is a
+//! function of what it is given, so every rule is tested without a socket or a sleep.
+
+pub mod content;
+pub mod failure;

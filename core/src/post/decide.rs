@@ -1,0 +1,614 @@
+//! Every rule about a post. Knows nothing it was not given.
+
+use copydesk_proto::{ContentHash, Timestamp};
+
+use super::event::{
+    End, Incoming, Input, IntakePosition, PostEvent, RunId, SourceVersion, Step,
+    WriteNumber,
+};
+use super::policy::Policy;
+use super::state::{Effective, Phase, PostState, Progress, Run, evolve};
+use crate::content::{Answer, Field, FieldWrite, Mode};
+use crate::failure::{Failure, FailureClass};
+use crate::holds::HoldScope;
+use crate::limits;
+use crate::routes::Coalesce;
+
+/// Something is asked of a post.
+#[derive(Debug, Clone)]
+pub enum PostCommand {
+    /// Take a webhook from the intake log.
+    Accept(Incoming),
+    /// The post was read.
+    Read {
+        /// For which run.
+        run: RunId,
+        /// What was read, or why not.
+        result: Result<ReadResult, Failure>,
+    },
+    /// An enrichment was answered.
+    Enriched {
+        /// For which run.
+        run: RunId,
+        /// The place in the plan.
+        step: u8,
+        /// The text it was asked about.
+        input: ContentHash,
+        /// The answer, or why not.
+        result: Result<Answer, Failure>,
+    },
+    /// A write was answered.
+    Written {
+        /// For which run.
+        run: RunId,
+        /// The write.
+        write: WriteNumber,
+        /// What became of it, or why not.
+        result: Result<WriteResult, Failure>,
+    },
+    /// Time has passed, or a hold was released.
+    Tick,
+    /// An operator wants a dead letter tried again.
+    Retry {
+        /// Which.
+        run: RunId,
+        /// Who.
+        by: String,
+    },
+    /// An operator gives a dead letter up.
+    Drop {
+        /// Which.
+        run: RunId,
+        /// Who.
+        by: String,
+    },
+    /// Write the whole state down, so that older records may be trimmed.
+    Checkpoint,
+}
+
+/// What reading a post gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadResult {
+    /// The text.
+    Found(Input),
+    /// There is no such post, or it is in the bin.
+    Gone,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteResult {
+    /// It stands.
+    Applied {
+        /// What WordPress stores now, by hash.
+        stored: Vec<(Field, ContentHash)>,
+        /// Fields left alone.
+        kept: Vec<Field>,
+    },
+    /// The post's text is no longer the one enriched.
+    Changed,
+    /// A newer write stands already.
+    Stale,
+    /// There is no such post any more.
+    Gone,
+}
+
+/// Why a command changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The intake record was considered before.
+    #[error("this event was considered before")]
+    AlreadyConsidered,
+    /// The queue is full; the event stays in the intake log until there is room.
+    #[error("this post's queue is full")]
+    QueueFull,
+    /// Nobody waits for this answer.
+    #[error("nothing waits for this answer")]
+    NotAsked,
+    /// No such dead letter.
+    #[error("this post has no such dead letter")]
+    NoSuchDeadLetter,
+    /// A checkpoint is only taken of a post at rest.
+    #[error("the post is at work")]
+    Busy,
+}
+
+/// What follows from a command: events to append, or why there are none.
+///
+/// # Errors
+/// A [`Rejection`]; the state is as before.
+pub fn decide(
+    state: &PostState,
+    command: PostCommand,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Vec<PostEvent>, Rejection> {
+    let mut turn = Turn::new(state.clone(), policy, now);
+    turn.take(command)?;
+    Ok(turn.finish().1)
+}
+
+/// Several commands decided as one: their events are appended as one record.
+#[derive(Debug)]
+pub struct Turn<'p> {
+    state: PostState,
+    events: Vec<PostEvent>,
+    policy: &'p Policy,
+    now: Timestamp,
+}
+
+impl<'p> Turn<'p> {
+    /// A turn from this state.
+    #[must_use]
+    pub const fn new(state: PostState, policy: &'p Policy, now: Timestamp) -> Self {
+        Self { state, events: Vec::new(), policy, now }
+    }
+
+    /// Decides one command.
+    ///
+    /// # Errors
+    /// A [`Rejection`]; the turn is as before.
+    pub fn take(&mut self, command: PostCommand) -> Result<(), Rejection> {
+        match command {
+            PostCommand::Accept(incoming) => self.accept(incoming)?,
+            PostCommand::Read { run, result } => self.read(run, result)?,
+            PostCommand::Enriched { run, step, input, result } => {
+                self.enriched(run, step, input, result)?;
+            }
+            PostCommand::Written { run, write, result } => self.written(run, write, result)?,
+            PostCommand::Tick => {}
+            PostCommand::Retry { run, by } => {
+                self.dead_letter(run)?;
+                self.emit(PostEvent::RetryRequested { run, by });
+            }
+            PostCommand::Drop { run, by } => {
+                self.dead_letter(run)?;
+                self.emit(PostEvent::DeadLetterDropped { run, by });
+            }
+            PostCommand::Checkpoint => {
+                if !self.state.is_idle() {
+                    return Err(Rejection::Busy);
+                }
+                self.emit(PostEvent::Checkpointed(Box::new(self.state.clone())));
+            }
+        }
+        self.advance();
+        Ok(())
+    }
+
+    /// The state after the turn, and the events that led there.
+    #[must_use]
+    pub fn finish(self) -> (PostState, Vec<PostEvent>) {
+        (self.state, self.events)
+    }
+
+    fn emit(&mut self, event: PostEvent) {
+        self.state = evolve(std::mem::take(&mut self.state), &event);
+        self.events.push(event);
+    }
+
+    fn accept(&mut self, incoming: Incoming) -> Result<(), Rejection> {
+        if incoming.position <= self.state.considered {
+            return Err(Rejection::AlreadyConsidered);
+        }
+        if let Some(end) = self.ignored_as(&incoming) {
+            self.emit(PostEvent::Ignored { incoming, end });
+            return Ok(());
+        }
+        if self.state.waiting.len() >= limits::WAITING_MAX {
+            return Err(Rejection::QueueFull);
+        }
+        self.emit(PostEvent::Accepted(incoming));
+        Ok(())
+    }
+
+    fn ignored_as(&self, incoming: &Incoming) -> Option<End> {
+        let fresh = |at: Timestamp| incoming.received_at.since_ms(at) < limits::IDEMPOTENCY_TTL_MS;
+        let seen = self.state.seen.iter().find(|s| s.key == incoming.key && fresh(s.at));
+        if let Some(seen) = seen {
+            return Some(if seen.body == incoming.body {
+                End::Duplicate { of: seen.position }
+            } else {
+                End::Filtered { rule: "key_reused".to_owned() }
+            });
+        }
+        if incoming.route.is_none() {
+            return Some(End::Filtered { rule: "no_route".to_owned() });
+        }
+        self.superseded(incoming)
+    }
+
+    /// Superseded when the event's own version is older than the newest that took effect.
+    fn superseded(&self, incoming: &Incoming) -> Option<End> {
+        let Effective { position, version } = self.state.effective?;
+        let older = incoming.version?.is_older_than(version?);
+        older.then_some(End::Superseded { by: position })
+    }
+
+    fn dead_letter(&self, run: RunId) -> Result<(), Rejection> {
+        let known = self.state.dead.iter().any(|d| d.run.id == run);
+        if known { Ok(()) } else { Err(Rejection::NoSuchDeadLetter) }
+    }
+
+    /// The run, if it waits for an answer to this step.
+    fn asked(&self, run: RunId, step: Step) -> Result<&Run, Rejection> {
+        let waits = |r: &&Run| {
+            r.id == run && r.progress(step).is_some_and(|p| p.phase == Phase::Asked)
+        };
+        self.state.run.as_ref().filter(waits).ok_or(Rejection::NotAsked)
+    }
+
+    fn read(&mut self, run: RunId, result: Result<ReadResult, Failure>) -> Result<(), Rejection> {
+        // A run that recovers from a crash reads again without being asked: the text it worked on
+        // was only in memory.
+        let current = self.state.run.as_ref().filter(|r| r.id == run).ok_or(Rejection::NotAsked)?;
+        match result {
+            Ok(ReadResult::Found(input)) => {
+                if current.input.map(|i| i.hash) == Some(input.hash) {
+                    return Err(Rejection::NotAsked);
+                }
+                self.emit(PostEvent::PostRead { run, input });
+            }
+            Ok(ReadResult::Gone) => self.emit(PostEvent::RunEnded { run, end: End::Gone }),
+            Err(failure) => {
+                self.asked(run, Step::Read)?;
+                self.fail(run, Step::Read, failure);
+            }
+        }
+        Ok(())
+    }
+
+    fn enriched(
+        &mut self,
+        run: RunId,
+        place: u8,
+        input: ContentHash,
+        result: Result<Answer, Failure>,
+    ) -> Result<(), Rejection> {
+        let step = Step::Enrich(place);
+        let current = self.asked(run, step)?;
+        if current.input.map(|i| i.hash) != Some(input) {
+            return Err(Rejection::NotAsked);
+        }
+        match result {
+            Ok(answer) => self.emit(PostEvent::EnrichmentAnswered {
+                run,
+                step: place,
+                answer,
+                reused: false,
+            }),
+            Err(failure) => self.fail(run, step, failure),
+        }
+        Ok(())
+    }
+
+    fn written(
+        &mut self,
+        run: RunId,
+        write: WriteNumber,
+        result: Result<WriteResult, Failure>,
+    ) -> Result<(), Rejection> {
+        let current = self.asked(run, Step::Write)?;
+        if current.write.as_ref().map(|w| w.number) != Some(write) {
+            return Err(Rejection::NotAsked);
+        }
+        let end = |end: End| PostEvent::RunEnded { run, end };
+        match result {
+            Ok(WriteResult::Applied { stored, kept }) => {
+                let outcome = if stored.is_empty() { End::Kept } else { End::Applied };
+                self.emit(PostEvent::WriteApplied { run, write, stored, kept });
+                self.emit(end(outcome));
+            }
+            Ok(WriteResult::Changed) => self.text_changed(run, write),
+            Ok(WriteResult::Stale) => {
+                let by = self.state.considered;
+                self.emit(end(End::Superseded { by }));
+            }
+            Ok(WriteResult::Gone) => self.emit(end(End::Gone)),
+            Err(failure) => self.fail(run, Step::Write, failure),
+        }
+        Ok(())
+    }
+
+    /// The text changed under the run: a waiting event will bring the new one; else work on it now.
+    fn text_changed(&mut self, run: RunId, write: WriteNumber) {
+        if let Some(next) = self.state.waiting.front() {
+            let by = next.position;
+            self.emit(PostEvent::RunEnded { run, end: End::Superseded { by } });
+            return;
+        }
+        let restarts = self.state.run.as_ref().map_or(0, |r| r.restarts);
+        if restarts < limits::RESTARTS_MAX {
+            self.emit(PostEvent::WriteRefused { run, write });
+            return;
+        }
+        let cause = "the post's text changed each time it was about to be written; \
+                     retry when the editing has ended";
+        let failure = Failure::new(FailureClass::Terminal, "text_keeps_changing", cause);
+        self.fail(run, Step::Write, failure);
+    }
+
+    fn fail(&mut self, run: RunId, step: Step, failure: Failure) {
+        let Some(progress) = self.state.run.as_ref().and_then(|r| r.progress(step)) else { return };
+        let retry_at = self.retry_at(run, step, progress, &failure);
+        let attempt = progress.attempts;
+        self.emit(PostEvent::AttemptFailed { run, step, attempt, failure, retry_at, at: self.now });
+    }
+
+    fn retry_at(
+        &self,
+        run: RunId,
+        step: Step,
+        progress: &Progress,
+        failure: &Failure,
+    ) -> Option<Timestamp> {
+        let tries = &self.policy.tries;
+        let policy = match step {
+            Step::Read => &tries.read,
+            Step::Enrich(_) => &tries.enrich,
+            Step::Write => &tries.write,
+        };
+        let give_up = match failure.class {
+            FailureClass::Terminal => true,
+            FailureClass::Retry => progress.counted + 1 >= policy.attempts_max,
+            FailureClass::Unavailable => {
+                let since = progress.failing_since.unwrap_or(self.now);
+                self.now.since_ms(since) >= tries.unavailable_max_ms
+            }
+        };
+        if give_up {
+            return None;
+        }
+        let entropy = jitter(run, step, progress.attempts);
+        let delay_ms = policy.delay_ms(progress.attempts, entropy, failure.retry_after_ms);
+        Some(self.now.after_ms(delay_ms))
+    }
+
+    /// Takes the run, and after it the next, as far as they go without an answer from outside.
+    fn advance(&mut self) {
+        loop {
+            let before = self.events.len();
+            if self.state.run.is_some() {
+                self.advance_run();
+            } else {
+                self.start_next();
+            }
+            if self.events.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn start_next(&mut self) {
+        if let Some(run) = self.state.resumed.front() {
+            let run_id = run.id;
+            let newer = self.state.effective.filter(|e| e.position > run_id.0);
+            self.emit(match newer {
+                Some(e) => {
+                    PostEvent::RunEnded { run: run_id, end: End::Superseded { by: e.position } }
+                }
+                None => PostEvent::RunResumed { run: run_id },
+            });
+            return;
+        }
+        if self.state.dead.iter().any(|d| d.run.blocks) {
+            return;
+        }
+        let Some(head) = self.state.waiting.front() else { return };
+        let position = head.position;
+        if let Some(end) = self.superseded(head) {
+            self.emit(PostEvent::Ended { position, end });
+            return;
+        }
+        let Some(route) = &head.route else { return };
+        let Some(plan) = self.policy.plans.get(route) else {
+            let end = End::Filtered { rule: "no_route".to_owned() };
+            self.emit(PostEvent::Ended { position, end });
+            return;
+        };
+        let needs = [HoldScope::Source(head.source.clone()), HoldScope::Route(route.clone())];
+        if self.policy.is_held(&needs) || start_at(&self.state, self.policy) > Some(self.now) {
+            return;
+        }
+        let group = group_len(&self.state, plan.coalesce);
+        let Some(leader) = self.state.waiting.get(group - 1).cloned() else { return };
+        let absorbed: Vec<_> =
+            self.state.waiting.iter().take(group - 1).map(|w| w.position).collect();
+        for position in absorbed {
+            let end = End::Superseded { by: leader.position };
+            self.emit(PostEvent::Ended { position, end });
+        }
+        self.emit(PostEvent::RunStarted {
+            run: RunId(leader.position),
+            plan: plan.steps.clone(),
+            blocks: plan.blocks,
+            input: leader.text.map(|hash| Input { hash, modified_at: None }),
+        });
+    }
+
+    fn advance_run(&mut self) {
+        let Some(run) = &self.state.run else { return };
+        if let Some((step, failure)) = settled_failure(run) {
+            let event =
+                PostEvent::DeadLettered { run: run.id, step, failure: failure.clone(), at: self.now };
+            self.emit(event);
+            return;
+        }
+        let Some(input) = run.input else {
+            self.ask_if_due(Step::Read);
+            return;
+        };
+        for place in (0u8..).take(run.steps.len()) {
+            self.advance_enrichment(place, input.hash);
+        }
+        let Some(run) = &self.state.run else { return };
+        if run.steps.iter().all(|s| s.progress.phase == Phase::Done) {
+            self.advance_write();
+        }
+    }
+
+    fn advance_enrichment(&mut self, place: u8, input: ContentHash) {
+        let Some(run) = &self.state.run else { return };
+        let Some(step) = run.steps.get(usize::from(place)) else { return };
+        if step.progress.phase != Phase::Idle {
+            self.ask_if_due(Step::Enrich(place));
+            return;
+        }
+        let run = run.id;
+        let stands = self.state.settled.get(&step.plan.enrichment);
+        if stands == Some(&(input, step.plan.prompt_version)) {
+            self.emit(PostEvent::StepSkipped { run, step: place });
+        } else if let Some(answer) = self.state.paid_answer(&step.plan, input).cloned() {
+            self.emit(PostEvent::EnrichmentAnswered { run, step: place, answer, reused: true });
+        } else {
+            self.ask_if_due(Step::Enrich(place));
+        }
+    }
+
+    fn advance_write(&mut self) {
+        let Some(run) = &self.state.run else { return };
+        let id = run.id;
+        if run.write.is_some() {
+            self.ask_if_due(Step::Write);
+            return;
+        }
+        let answered = run.steps.iter().filter_map(|s| s.answer.as_ref().map(|a| (&s.plan, a)));
+        let write = |plan: &super::event::PlanStep, answer: &Answer| FieldWrite {
+            field: plan.field.clone(),
+            value: answer.value.clone(),
+            mode: plan.mode,
+            base: self.state.written.get(&plan.field).copied(),
+        };
+        let fields: Vec<FieldWrite> = answered
+            .clone()
+            .filter(|(plan, _)| plan.mode != Mode::Suggest)
+            .map(|(plan, answer)| write(plan, answer))
+            .collect();
+        if !fields.is_empty() {
+            let write = WriteNumber(self.state.write_number.0 + 1);
+            self.emit(PostEvent::WriteIntended { run: id, write, fields });
+        } else if answered.count() > 0 {
+            self.emit(PostEvent::RunEnded { run: id, end: End::Suggested });
+        } else {
+            self.emit(PostEvent::RunEnded { run: id, end: End::Unchanged });
+        }
+    }
+
+    /// Asks for a step that is idle or whose wait is over, unless it is held.
+    fn ask_if_due(&mut self, step: Step) {
+        let Some(run) = &self.state.run else { return };
+        let Some(progress) = run.progress(step) else { return };
+        if ask_at(&self.state, run, step, progress, self.policy).is_none_or(|at| at > self.now) {
+            return;
+        }
+        let attempt = progress.attempts + 1;
+        self.emit(PostEvent::StepAsked { run: run.id, step, attempt, at: self.now });
+    }
+}
+
+/// When a step may be asked for: `None` while it is not to be asked, or held.
+fn ask_at(
+    state: &PostState,
+    run: &Run,
+    step: Step,
+    progress: &Progress,
+    policy: &Policy,
+) -> Option<Timestamp> {
+    let due = match progress.phase {
+        Phase::Idle => Timestamp::default(),
+        Phase::Waiting { until } => until,
+        Phase::Asked | Phase::Done | Phase::Failed(_) => return None,
+    };
+    let Step::Enrich(place) = step else {
+        return (!policy.is_held(&[])).then_some(due);
+    };
+    let plan = &run.steps.get(usize::from(place))?.plan;
+    let needs = [
+        HoldScope::Provider(plan.provider.clone()),
+        HoldScope::Enrichment(plan.enrichment.clone()),
+    ];
+    if policy.is_held(&needs) {
+        return None;
+    }
+    let spent = state.asks.count >= policy.tries.asks_per_hour_max;
+    let hour_end = state.asks.since.after_ms(limits::ASK_WINDOW_MS);
+    Some(if spent { due.max(hour_end) } else { due })
+}
+
+/// A step that failed for good, once no other step is in flight: what is paid for is kept.
+fn settled_failure(run: &Run) -> Option<(Step, &Failure)> {
+    if run.all_steps().any(|(_, p)| p.phase == Phase::Asked) {
+        return None;
+    }
+    run.all_steps().find_map(|(step, p)| match &p.phase {
+        Phase::Failed(failure) => Some((step, failure)),
+        Phase::Idle | Phase::Asked | Phase::Waiting { .. } | Phase::Done => None,
+    })
+}
+
+/// How many waiting events the next run takes: one, or all of the same route in a row.
+fn group_len(state: &PostState, coalesce: Coalesce) -> usize {
+    let route = state.waiting.front().map(|w| &w.route);
+    match coalesce {
+        Coalesce::Every => 1,
+        Coalesce::Latest { .. } => {
+            state.waiting.iter().take_while(|w| Some(&w.route) == route).count().max(1)
+        }
+    }
+}
+
+/// When the next run may start; `None` when nothing waits or its route is gone.
+fn start_at(state: &PostState, policy: &Policy) -> Option<Timestamp> {
+    let head = state.waiting.front()?;
+    let plan = policy.plans.get(head.route.as_ref()?)?;
+    let gap = match (head.version, state.effective.and_then(|e| e.version)) {
+        (Some(SourceVersion::Sequence(n)), Some(SourceVersion::Sequence(last))) => n > last + 1,
+        (Some(SourceVersion::Sequence(n)), None) => n > 1,
+        (Some(SourceVersion::Modified(_)) | None, _) | (Some(_), Some(_)) => false,
+    };
+    let after_gap = head.received_at.after_ms(if gap { plan.gap_wait_ms } else { 0 });
+    let Coalesce::Latest { quiet_ms, max_wait_ms } = plan.coalesce else { return Some(after_gap) };
+    let group = group_len(state, plan.coalesce);
+    if group >= limits::WAITING_MAX {
+        return Some(after_gap);
+    }
+    let received = || state.waiting.iter().take(group).map(|w| w.received_at);
+    let first = received().min()?.after_ms(max_wait_ms);
+    let last = received().max()?.after_ms(quiet_ms);
+    Some(after_gap.max(first.min(last)))
+}
+
+/// When the post should be looked at again without being asked: the earliest retry, or the end
+/// of a quiet period. `None`: only an answer, a new event or an operator moves it.
+#[must_use]
+pub fn next_wake(state: &PostState, policy: &Policy) -> Option<Timestamp> {
+    let Some(run) = &state.run else {
+        let blocked = state.dead.iter().any(|d| d.run.blocks);
+        return if blocked || policy.is_held(&[]) { None } else { start_at(state, policy) };
+    };
+    run.all_steps()
+        .filter(|(_, p)| matches!(p.phase, Phase::Waiting { .. } | Phase::Idle))
+        .filter_map(|(step, p)| ask_at(state, run, step, p, policy))
+        .filter(|at| *at > Timestamp::default())
+        .min()
+}
+
+/// A number that spreads retries, and is the same whenever the same history is decided again.
+fn jitter(run: RunId, step: Step, attempt: u32) -> u64 {
+    let step = match step {
+        Step::Read => 0,
+        Step::Enrich(place) => 1 + u64::from(place),
+        Step::Write => 300,
+    };
+    // SplitMix64 (Steele et al., 2014), one round over the three numbers.
+    let mut x = run.0.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (step << 32) ^ u64::from(attempt);
+    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ (x >> 31)
+}
+
+/// Whether `position` may still be decided: for readers that skip what is done.
+#[must_use]
+pub fn is_new(state: &PostState, position: IntakePosition) -> bool {
+    position > state.considered
+}

@@ -1,0 +1,66 @@
+//! What decisions are given to know: the routes' plans, the holds, the bounds.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use copydesk_proto::{PostKey, RouteId};
+
+use super::event::PlanStep;
+use crate::holds::{HoldScope, Holds};
+use crate::retry::RetryPolicy;
+use crate::routes::Coalesce;
+
+/// Knowledge for one post's decisions. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The post.
+    pub key: PostKey,
+    /// What each route asks for.
+    pub plans: Arc<HashMap<RouteId, RoutePlan>>,
+    /// What is held at present.
+    pub holds: Arc<Holds>,
+    /// How tries are spaced and counted.
+    pub tries: Tries,
+}
+
+/// What a route asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoutePlan {
+    /// The enrichments, in order.
+    pub steps: Vec<PlanStep>,
+    /// Whether each event takes effect or only the newest.
+    pub coalesce: Coalesce,
+    /// Whether a dead letter stops the post.
+    pub blocks: bool,
+    /// How long an event waits for the versions before its own, in milliseconds; 0: not at all.
+    pub gap_wait_ms: u64,
+}
+
+/// How tries are spaced and counted, by kind of step.
+#[derive(Debug, Clone, Copy)]
+pub struct Tries {
+    /// Reading a post.
+    pub read: RetryPolicy,
+    /// Asking an AI service.
+    pub enrich: RetryPolicy,
+    /// Writing to WordPress.
+    pub write: RetryPolicy,
+    /// How long the other side may be unavailable before the run is dead-lettered.
+    pub unavailable_max_ms: u64,
+    /// AI calls one post may ask for in an hour, a last guard against loops.
+    pub asks_per_hour_max: u32,
+}
+
+impl Policy {
+    /// Whether an operator holds any of what this needs.
+    #[must_use]
+    pub(super) fn is_held(&self, needs: &[HoldScope]) -> bool {
+        let always = [
+            HoldScope::All,
+            HoldScope::Site(self.key.site.clone()),
+            HoldScope::Post(self.key.clone()),
+        ];
+        !self.holds.is_empty()
+            && (self.holds.blocks(&always).is_some() || self.holds.blocks(needs).is_some())
+    }
+}

@@ -1,0 +1,339 @@
+//! The laws, over generated histories, against an oracle that keeps plain sets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use copydesk_proto::{ContentHash, Timestamp};
+use proptest::prelude::*;
+
+use super::testing::{START, answer, fold, incoming, policy, text};
+use super::*;
+use crate::content::{Field, FieldValue};
+use crate::failure::{Failure, FailureClass};
+use crate::holds::{Hold, HoldScope, Holds};
+
+const TEXTS: [&str; 3] = ["a", "b", "c"];
+const ROUTES: [&str; 4] = ["every", "latest", "block", "gap"];
+
+/// One thing the world does.
+#[derive(Debug, Clone)]
+enum Move {
+    Accept { route: usize, text: Option<usize>, key: u8, version: Option<u64> },
+    Answer { which: usize, how: u8, text: usize },
+    Wait { ms: u64 },
+    DeadLetter { which: usize, retry: bool },
+    Hold { provider: bool },
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let version = prop_oneof![2 => Just(None), 1 => (1u64..6).prop_map(Some)];
+    let texts = prop_oneof![Just(None), (0..TEXTS.len()).prop_map(Some)];
+    let one = prop_oneof![
+        4 => (0..ROUTES.len(), texts, 0u8..12, version)
+            .prop_map(|(route, text, key, version)| Move::Accept { route, text, key, version }),
+        8 => (any::<usize>(), 0u8..10, 0..TEXTS.len())
+            .prop_map(|(which, how, text)| Move::Answer { which, how, text }),
+        3 => (1u64..4_000).prop_map(|ms| Move::Wait { ms }),
+        1 => (any::<usize>(), any::<bool>())
+            .prop_map(|(which, retry)| Move::DeadLetter { which, retry }),
+        1 => any::<bool>().prop_map(|provider| Move::Hold { provider }),
+    ];
+    prop::collection::vec(one, 1..60)
+}
+
+/// The world of one post: what it was asked and what happened.
+struct World {
+    policy: Policy,
+    now: Timestamp,
+    position: u64,
+    state: PostState,
+    history: Vec<PostEvent>,
+}
+
+impl World {
+    fn new() -> Self {
+        let state = PostState::default();
+        Self { policy: policy(), now: START, position: 0, state, history: Vec::new() }
+    }
+
+    fn command(&mut self, command: PostCommand) {
+        if let Ok(events) = decide(&self.state, command, &self.policy, self.now) {
+            self.state = events.iter().fold(std::mem::take(&mut self.state), evolve);
+            self.history.extend(events);
+        }
+    }
+
+    fn play(&mut self, step: &Move) {
+        match *step {
+            Move::Accept { route, text, key, version } => {
+                self.position += 1;
+                let mut event = incoming(self.position, ROUTES[route], text.map(|t| TEXTS[t]));
+                event.key = [key; 16];
+                event.version = version.map(SourceVersion::Sequence);
+                event.received_at = self.now;
+                self.command(PostCommand::Accept(event));
+            }
+            Move::Answer { which, how, text } => {
+                let asked = outstanding(&self.state);
+                if !asked.is_empty() {
+                    self.answer(asked[which % asked.len()], how, TEXTS[text]);
+                }
+            }
+            Move::Wait { ms } => {
+                self.now = self.now.after_ms(ms);
+                self.command(PostCommand::Tick);
+            }
+            Move::DeadLetter { which, retry } => {
+                if self.state.dead.is_empty() {
+                    return;
+                }
+                let run = self.state.dead[which % self.state.dead.len()].run.id;
+                let by = "ann".to_owned();
+                self.command(if retry {
+                    PostCommand::Retry { run, by }
+                } else {
+                    PostCommand::Drop { run, by }
+                });
+            }
+            Move::Hold { provider } => {
+                let mut holds = Holds::default();
+                if provider {
+                    let scope = HoldScope::Provider("main".parse().unwrap());
+                    let (by, reason) = ("ann".to_owned(), String::new());
+                    holds.insert(Hold { scope, by, reason, at: self.now }).unwrap();
+                }
+                self.policy.holds = Arc::new(holds);
+                self.command(PostCommand::Tick);
+            }
+        }
+    }
+
+    fn answer(&mut self, effect: Effect, how: u8, body: &str) {
+        let run = effect.run;
+        let current = self.state.run.clone().unwrap();
+        let input = current.input.map_or(text("none"), |i| i.hash);
+        let class = match how {
+            0 => FailureClass::Retry,
+            1 => FailureClass::Unavailable,
+            _ => FailureClass::Terminal,
+        };
+        let failure = Failure::new(class, "code", "cause");
+        let fails = how < 3;
+        self.command(match effect.step {
+            Step::Read => {
+                let found = Input { hash: text(body), modified_at: None };
+                let result = match how {
+                    3 => Ok(ReadResult::Gone),
+                    _ if fails => Err(failure),
+                    _ => Ok(ReadResult::Found(found)),
+                };
+                PostCommand::Read { run, result }
+            }
+            Step::Enrich(step) => {
+                let name = current.steps[usize::from(step)].plan.enrichment.to_string();
+                let result = if fails { Err(failure) } else { Ok(answer(&name, body)) };
+                PostCommand::Enriched { run, step, input, result }
+            }
+            Step::Write => {
+                let stored = vec![(Field::Excerpt, FieldValue::Text(body.to_owned()).hash())];
+                let result = match how {
+                    3 => Ok(WriteResult::Changed),
+                    4 => Ok(WriteResult::Stale),
+                    5 => Ok(WriteResult::Gone),
+                    _ if fails => Err(failure),
+                    _ => Ok(WriteResult::Applied { stored, kept: vec![] }),
+                };
+                let write = current.write.unwrap().number;
+                PostCommand::Written { run, write, result }
+            }
+        });
+    }
+
+    /// Lets everything succeed until nothing moves.
+    fn settle(&mut self) {
+        self.policy.holds = Arc::new(Holds::default());
+        self.command(PostCommand::Tick);
+        for _ in 0..2_000 {
+            if let Some(effect) = outstanding(&self.state).first() {
+                self.answer(*effect, 9, TEXTS[0]);
+            } else if let Some(dead) = self.state.dead.iter().find(|d| d.run.blocks) {
+                self.command(PostCommand::Drop { run: dead.run.id, by: "ann".to_owned() });
+            } else if let Some(at) = next_wake(&self.state, &self.policy) {
+                self.now = self.now.max(at);
+                self.command(PostCommand::Tick);
+            } else {
+                return;
+            }
+        }
+        panic!("the post never comes to rest");
+    }
+}
+
+/// What was asked and not answered, by the plain meaning of the events.
+#[derive(Default)]
+struct Oracle {
+    asked: BTreeSet<Effect>,
+    input: BTreeMap<RunId, ContentHash>,
+}
+
+impl Oracle {
+    fn see(&mut self, event: &PostEvent) {
+        let answered = |asked: &mut BTreeSet<Effect>, run: RunId, step: Option<Step>| {
+            asked.retain(|e| e.run != run || step.is_some_and(|s| e.step != s));
+        };
+        match event {
+            PostEvent::PostRead { run, input } => {
+                let before = self.input.insert(*run, input.hash);
+                let changed = before.is_some_and(|hash| hash != input.hash);
+                answered(&mut self.asked, *run, (!changed).then_some(Step::Read));
+            }
+            PostEvent::RunStarted { run, input, .. } => {
+                if let Some(input) = input {
+                    self.input.insert(*run, input.hash);
+                }
+            }
+            PostEvent::EnrichmentAnswered { run, step, .. } => {
+                answered(&mut self.asked, *run, Some(Step::Enrich(*step)));
+            }
+            PostEvent::WriteApplied { run, .. } => {
+                answered(&mut self.asked, *run, Some(Step::Write));
+            }
+            PostEvent::AttemptFailed { run, step, .. } => {
+                answered(&mut self.asked, *run, Some(*step));
+            }
+            PostEvent::WriteRefused { run, .. } => {
+                self.input.remove(run);
+                answered(&mut self.asked, *run, None);
+            }
+            PostEvent::RunEnded { run, .. } | PostEvent::DeadLettered { run, .. } => {
+                answered(&mut self.asked, *run, None);
+            }
+            PostEvent::StepAsked { .. }
+            | PostEvent::Accepted(_)
+            | PostEvent::Ignored { .. }
+            | PostEvent::Ended { .. }
+            | PostEvent::StepSkipped { .. }
+            | PostEvent::WriteIntended { .. }
+            | PostEvent::RetryRequested { .. }
+            | PostEvent::RunResumed { .. }
+            | PostEvent::DeadLetterDropped { .. }
+            | PostEvent::Checkpointed(_) => {}
+        }
+        self.asked.extend(react(event));
+    }
+}
+
+fn outstanding_is_what_was_asked_and_not_answered(history: &[PostEvent]) {
+    let mut oracle = Oracle::default();
+    let mut state = PostState::default();
+    for event in history {
+        oracle.see(event);
+        state = evolve(state, event);
+        let outstanding: BTreeSet<Effect> = outstanding(&state).into_iter().collect();
+        assert_eq!(outstanding, oracle.asked, "after {event:?}");
+    }
+}
+
+fn a_stored_state_and_its_tail_fold_to_the_same(history: &[PostEvent]) {
+    for cut in 0..=history.len() {
+        let (head, tail) = history.split_at(cut);
+        let stored = codec::encode_state(&fold(head));
+        let state = tail.iter().fold(codec::decode_state(&stored).unwrap(), evolve);
+        assert_eq!(state, fold(history), "cut at {cut}");
+    }
+}
+
+fn every_event_reads_back(history: &[PostEvent]) {
+    for event in history {
+        assert_eq!(codec::decode_event(&codec::encode_event(event)).as_ref(), Ok(event));
+    }
+}
+
+fn each_accepted_event_ends_once(history: &[PostEvent], state: &PostState) {
+    let mut ends: BTreeMap<IntakePosition, u32> = BTreeMap::new();
+    let mut accepted = BTreeSet::new();
+    for event in history {
+        match event {
+            PostEvent::Accepted(incoming) => {
+                assert!(accepted.insert(incoming.position), "accepted twice");
+            }
+            PostEvent::Ended { position, .. } => *ends.entry(*position).or_default() += 1,
+            PostEvent::RunEnded { run, .. } | PostEvent::DeadLetterDropped { run, .. } => {
+                *ends.entry(run.0).or_default() += 1;
+            }
+            _ => {}
+        }
+    }
+    for dead in &state.dead {
+        *ends.entry(dead.run.id.0).or_default() += 1;
+    }
+    assert!(ends.values().all(|n| *n == 1), "ended twice: {ends:?}");
+    assert_eq!(ends.into_keys().collect::<BTreeSet<_>>(), accepted);
+}
+
+fn write_numbers_count_up_and_effects_keep_order(history: &[PostEvent]) {
+    let mut last_write = 0;
+    let mut effective: Option<Effective> = None;
+    let mut versions = BTreeMap::new();
+    for event in history {
+        match event {
+            PostEvent::Accepted(i) => {
+                versions.insert(i.position, i.version);
+            }
+            PostEvent::WriteIntended { write, .. } => {
+                assert_eq!(write.0, last_write + 1);
+                last_write = write.0;
+            }
+            PostEvent::RunEnded { run, end: End::Applied | End::Unchanged } => {
+                let version = versions[&run.0];
+                if let (Some(new), Some(old)) = (version, effective.and_then(|e| e.version)) {
+                    assert!(!new.is_older_than(old), "an older version took effect");
+                }
+                effective = Some(Effective { position: run.0, version });
+            }
+            _ => {}
+        }
+    }
+}
+
+fn nothing_is_paid_twice(history: &[PostEvent]) {
+    let mut paid = BTreeSet::new();
+    let mut input = BTreeMap::new();
+    for event in history {
+        match event {
+            PostEvent::RunStarted { run, input: Some(i), .. } => {
+                input.insert(*run, i.hash);
+            }
+            PostEvent::PostRead { run, input: i } => {
+                input.insert(*run, i.hash);
+            }
+            PostEvent::StepAsked { run, step: Step::Enrich(place), .. } => {
+                assert!(!paid.contains(&(*place, input[run])), "asked for again after its answer");
+            }
+            PostEvent::EnrichmentAnswered { run, step, reused: false, .. } => {
+                paid.insert((*step, input[run]));
+            }
+            _ => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn the_laws_hold_over_any_history(moves in moves()) {
+        let mut world = World::new();
+        for step in &moves {
+            world.play(step);
+        }
+        outstanding_is_what_was_asked_and_not_answered(&world.history);
+        a_stored_state_and_its_tail_fold_to_the_same(&world.history);
+        every_event_reads_back(&world.history);
+        world.settle();
+        each_accepted_event_ends_once(&world.history, &world.state);
+        write_numbers_count_up_and_effects_keep_order(&world.history);
+        nothing_is_paid_twice(&world.history);
+        prop_assert!(world.state.is_idle());
+    }
+}
