@@ -1,0 +1,5 @@
+//! Everything that is tested from outside, in one binary: the repository's own order (`tidy`) and
+//! the real program against real neighbours.
+#![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+
+mod tidy;
