@@ -2,3 +2,4 @@
 //! layers. The only crate that knows axum, the environment and the terminal.
 
 pub mod config;
+pub mod http;

@@ -163,11 +163,16 @@ impl Check<'_> {
             }
             let mut ids = BTreeSet::new();
             for (index, secret) in source.secrets.iter().enumerate() {
-                let plain = secret.id.bytes().all(|b| b.is_ascii_graphic());
+                let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+                let plain = secret.id.bytes().all(plain);
                 let fits = (1..=KEY_ID_BYTES_MAX).contains(&secret.id.len()) && plain;
                 if !fits || !ids.insert(&secret.id) {
                     let path = path(&format!("secrets[{index}].id"));
-                    self.refuse(&path, "the ids of a source's secrets differ and are plain text of 1 to 64 letters", "");
+                    self.refuse(
+                        &path,
+                        "the ids of a source's secrets differ and are 1 to 64 of A-Z a-z 0-9 . _ -",
+                        "",
+                    );
                 }
             }
             if let Some(own) = &source.path {

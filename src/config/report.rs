@@ -162,9 +162,7 @@ pub(super) fn locate(document: &Spanned<DeTable<'_>>, path: &str) -> Range<usize
             Step::Key(key) => table
                 .and_then(|table| table.iter().find(|(name, _)| name.get_ref() == key))
                 .map(|(_, value)| value),
-            Step::Index(index) => {
-                array.and_then(|array: &toml::de::DeArray<'_>| array.get(index))
-            }
+            Step::Index(index) => array.and_then(|array: &toml::de::DeArray<'_>| array.get(index)),
         };
         let Some(value) = value else { break };
         span = value.span();

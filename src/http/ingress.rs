@@ -1,0 +1,227 @@
+//! `POST /webhooks/{source}`: from the first byte to the 202.
+//!
+//! Order: path known, host, method, framing, size, body, and then the [`Intake`], which verifies
+//! before it parses. Paths are matched raw and whole, so that no encoding of a name is a name, and
+//! without a router: this path is all the public listener has besides health.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use copydesk_core::limits::{BODY_BYTES_MAX, BODY_TIMEOUT_MS, URI_BYTES_MAX};
+use copydesk_core::refusal::{Code, Refusal};
+use copydesk_core::webhook::Head;
+use copydesk_proto::SourceId;
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use http::{Method, Request, Uri, Version, request};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use tracing::{debug, error};
+
+use super::answer::{self, Answer, Refused, RequestIds};
+use super::intake::Intake;
+use super::server::{Drain, Handler};
+
+/// The public listener's handler.
+pub struct Ingress {
+    intake: Arc<dyn Intake>,
+    public_hosts: Vec<String>,
+    drain: Drain,
+    ids: RequestIds,
+}
+
+impl Ingress {
+    /// `public_hosts`: names we answer to, without port; empty: any.
+    #[must_use]
+    pub fn new(intake: Arc<dyn Intake>, public_hosts: Vec<String>, drain: Drain) -> Self {
+        Self { intake, public_hosts, drain, ids: RequestIds::new() }
+    }
+
+    async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Result<Answer, Refused> {
+        // What is left unread of a refused request must not be taken for the next one.
+        let refused = |refusal: Refusal, body: &Incoming| {
+            let read = body.is_end_stream() && refusal.code != Code::EmptyBody.as_str();
+            if read { Refused::from(refusal) } else { Refused::closing(refusal) }
+        };
+        match request.uri().path() {
+            "/livez" | "/healthz" => return Ok(answer::healthy()),
+            "/readyz" => {
+                let ready =
+                    if self.drain.has_begun() { Err(draining()) } else { self.intake.ready() };
+                return ready
+                    .map(|()| answer::healthy())
+                    .map_err(|refusal| refused(refusal, request.body()));
+            }
+            _ => {}
+        }
+        let source = self.check(&request).map_err(|refusal| refused(refusal, request.body()))?;
+        let Some(busy) = self.drain.enter() else { return Err(Refused::closing(draining())) };
+        let (parts, body) = request.into_parts();
+        let body = read(body, &parts).await.map_err(Refused::closing)?;
+
+        let storing = {
+            let head = &parts.headers;
+            let headers: Vec<(&str, &[u8])> =
+                head.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+            let head = Head { method: parts.method.as_str(), peer: Some(peer), headers: &headers };
+            self.intake.receive(&source, &head, body)?
+        };
+        // The append goes on when the client hangs up and this future is dropped: a sender with a
+        // short timeout must still find its event stored.
+        let task = tokio::spawn(async move {
+            let result = storing.await;
+            drop(busy);
+            result
+        });
+        match task.await {
+            Ok(Ok(receipt)) => Ok(answer::accepted(&receipt)),
+            Ok(Err(refusal)) => Err(refusal.into()),
+            Err(error) => {
+                error!(%error, "taking a webhook in panicked");
+                Err(Code::LogUnavailable.refuse("the outcome is unknown: send it again").into())
+            }
+        }
+    }
+
+    /// All that can be judged before the body.
+    fn check(&self, request: &Request<Incoming>) -> Result<SourceId, Refusal> {
+        let uri = request.uri();
+        if uri_bytes(uri) > URI_BYTES_MAX {
+            return Err(Code::UriTooLong.refuse("the target may have 2048 bytes"));
+        }
+        let Some(source) = self.intake.knows(uri.path()) else {
+            return Err(Code::NotFound.refuse("no source receives webhooks at this path"));
+        };
+        self.check_host(request)?;
+        if request.method() != Method::POST {
+            return Err(Code::MethodNotAllowed.refuse("webhooks are posted"));
+        }
+        let headers = request.headers();
+        if headers
+            .get_all(EXPECT)
+            .iter()
+            .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        {
+            return Err(Code::ExpectationFailed.refuse("only 100-continue is understood"));
+        }
+        if headers
+            .get_all(TRANSFER_ENCODING)
+            .iter()
+            .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        {
+            return Err(Code::UnsupportedTransferEncoding.refuse("send the body as it is"));
+        }
+        let size = request.body().size_hint();
+        if size.lower() > BODY_BYTES_MAX as u64 {
+            return Err(too_large());
+        }
+        if size.upper() == Some(0) {
+            return Err(empty());
+        }
+        Ok(source)
+    }
+
+    /// RFC 9112, section 3.2: exactly one Host, equal to the host of an absolute target.
+    fn check_host(&self, request: &Request<Incoming>) -> Result<(), Refusal> {
+        let mut hosts = request.headers().get_all(HOST).iter();
+        let host = match (hosts.next(), hosts.next()) {
+            (Some(host), None) => host.to_str().unwrap_or_default(),
+            (None, None) if request.version() == Version::HTTP_10 => return Ok(()),
+            (None | Some(_), _) => return Err(Code::BadHost.refuse("send exactly one Host header")),
+        };
+        let target = request.uri().authority();
+        if host.is_empty()
+            || target.is_some_and(|target| !target.as_str().eq_ignore_ascii_case(host))
+        {
+            return Err(Code::BadHost.refuse("the Host header and the target name one host"));
+        }
+        let name = name_of(host);
+        let served = self.public_hosts.is_empty()
+            || self.public_hosts.iter().any(|own| own.eq_ignore_ascii_case(name));
+        if served { Ok(()) } else { Err(Code::MisdirectedHost.refuse("see http.public_hosts")) }
+    }
+}
+
+impl Handler for Ingress {
+    type Body = http_body_util::Full<Bytes>;
+
+    async fn handle(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
+        match self.answer(request, peer).await {
+            Ok(answer) => answer,
+            Err(refused) => {
+                let id = self.ids.next();
+                debug!(request_id = %id, code = refused.code(), "a request was refused");
+                answer::problem(refused, &id)
+            }
+        }
+    }
+}
+
+/// The whole body, if it is small enough and in time.
+async fn read(body: Incoming, parts: &request::Parts) -> Result<Bytes, Refusal> {
+    let limit = Duration::from_millis(BODY_TIMEOUT_MS);
+    let has_length = parts.headers.contains_key(CONTENT_LENGTH);
+    let chunked = parts.headers.contains_key(TRANSFER_ENCODING);
+    match tokio::time::timeout(limit, collect(body)).await {
+        Ok(Ok(body)) if body.is_empty() => Err(empty()),
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(Collecting::TooLarge)) => Err(too_large()),
+        Ok(Err(Collecting::Broken)) if has_length && !chunked => {
+            Err(Code::BodyTruncated.refuse("fewer bytes came than Content-Length says"))
+        }
+        Ok(Err(Collecting::Broken)) => Err(Code::BadBody.refuse("the chunks could not be read")),
+        Err(_) => Err(Code::BodyTimeout.refuse("the whole body must come within 15 seconds")),
+    }
+}
+
+enum Collecting {
+    TooLarge,
+    Broken,
+}
+
+async fn collect(mut body: Incoming) -> Result<Bytes, Collecting> {
+    let mut first = Bytes::new();
+    let mut more = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        // Trailers are read to their end and never used.
+        let Ok(data) = frame.map_err(|_| Collecting::Broken)?.into_data() else { continue };
+        if first.len() + more.len() + data.len() > BODY_BYTES_MAX {
+            return Err(Collecting::TooLarge);
+        }
+        // Most bodies are one frame: no copy.
+        if first.is_empty() && more.is_empty() {
+            first = data;
+        } else {
+            if more.is_empty() {
+                more.extend_from_slice(&std::mem::take(&mut first));
+            }
+            more.extend_from_slice(&data);
+        }
+    }
+    Ok(if more.is_empty() { first } else { more.freeze() })
+}
+
+fn uri_bytes(uri: &Uri) -> usize {
+    uri.path().len() + uri.query().map_or(0, |query| query.len() + 1)
+}
+
+/// A Host value without its port.
+fn name_of(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    }
+}
+
+fn draining() -> Refusal {
+    Code::Draining.refuse("send it again: another node or the next start takes it")
+}
+
+fn too_large() -> Refusal {
+    Code::BodyTooLarge.refuse("a webhook has at most 262,144 bytes")
+}
+
+fn empty() -> Refusal {
+    Code::EmptyBody.refuse("a webhook has a JSON object as its body")
+}

@@ -1,0 +1,39 @@
+//! What the ingress hands webhooks to.
+
+use bytes::Bytes;
+use copydesk_core::refusal::Refusal;
+use copydesk_core::webhook::Head;
+use copydesk_proto::SourceId;
+use futures::future::BoxFuture;
+
+/// Storing a verified webhook. An `Ok` means durable.
+pub type Storing = BoxFuture<'static, Result<Receipt, Refusal>>;
+
+/// Takes webhooks in.
+pub trait Intake: Send + Sync + 'static {
+    /// The source that posts to this path, taken raw: no percent-decoding, no clean-up. `None` is
+    /// answered 404; an id for every well-formed name hides which sources there are.
+    fn knows(&self, path: &str) -> Option<SourceId>;
+
+    /// Verifies one webhook, and returns the work of storing it, which runs to its end even when
+    /// the client hangs up.
+    ///
+    /// # Errors
+    /// What the sender is told.
+    fn receive(&self, source: &SourceId, head: &Head<'_>, body: Bytes) -> Result<Storing, Refusal>;
+
+    /// Whether webhooks can be stored at present.
+    ///
+    /// # Errors
+    /// What a sender would be told.
+    fn ready(&self) -> Result<(), Refusal>;
+}
+
+/// A stored webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its id in the log; of the first copy when this one is a duplicate.
+    pub event_id: String,
+    /// Whether it was stored before.
+    pub duplicate: bool,
+}

@@ -1,0 +1,13 @@
+//! HTTP in: the accept loop both listeners share, and the webhooks' ingress.
+
+mod answer;
+mod connections;
+mod ingress;
+mod intake;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use ingress::Ingress;
+pub use intake::{Intake, Receipt, Storing};
+pub use server::{DRAIN_MAX, Drain, Handler, Server};
