@@ -5,6 +5,7 @@
 
 mod check;
 mod environment;
+mod process;
 mod report;
 mod secrets;
 mod shape;
@@ -19,12 +20,12 @@ use serde::Deserialize;
 use toml::de::DeTable;
 
 pub use environment::Environment;
+pub use process::{Admin, Http, Limits, Log, LogFormat, LogUrl, Retention, Telemetry};
 pub use report::{ConfigError, Place, Problem};
 pub use secrets::{SecretError, Secrets, read_secret};
 pub use shape::{
-    Admin, BUILTIN, Coalesce, Config, Delivery, Enrichment, Http, Idempotency, Limits, Log,
-    LogFormat, LogUrl, Mode, OnDeadLetter, Provider, ProviderKind, Retention, Route, Scheme, Site,
-    Source, SourceSecret, Telemetry, UnknownEvents, Version,
+    BUILTIN, Coalesce, Config, Delivery, Enrichment, Idempotency, Mode, OnDeadLetter, Provider,
+    ProviderKind, Route, Scheme, Site, Source, SourceSecret, UnknownEvents, Version,
 };
 pub use values::{Price, PriceError, SecretRef, SecretRefError};
 

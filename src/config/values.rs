@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de};
 use url::Url;
 
-use super::shape::LogUrl;
+use super::process::LogUrl;
 
 /// Longest duration a setting may name. Longer ones are always a slip of the unit.
 const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
