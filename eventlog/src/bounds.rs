@@ -5,6 +5,15 @@ use crate::{AppendError, NewRecord, RECORD_BYTES_MAX};
 /// Most headers on one record: CloudEvents has four, trace context two, and as many of our own.
 pub const HEADERS_MAX: usize = 16;
 
+/// Longest subject in bytes: eight tokens of 31, and one length byte in the stored form.
+pub const SUBJECT_BYTES_MAX: usize = 255;
+
+/// Longest header value in bytes: a header is a token, not a document.
+pub const HEADER_VALUE_BYTES_MAX: usize = 4096;
+
+/// Longest header name in bytes: one length byte in the stored form.
+const HEADER_NAME_BYTES_MAX: usize = 64;
+
 /// Room for a header's separators on the wire (`: ` and CR LF).
 const HEADER_SEPARATOR_BYTES: usize = 4;
 
@@ -14,6 +23,9 @@ const HEADER_SEPARATOR_BYTES: usize = 4;
 /// [`AppendError::Refused`] with what does not fit; a retry cannot help.
 pub(crate) fn check(record: &NewRecord) -> Result<(), AppendError> {
     let refuse = |reason: String| Err(AppendError::Refused(reason));
+    if record.subject.as_str().len() > SUBJECT_BYTES_MAX {
+        return refuse(format!("the subject is longer than {SUBJECT_BYTES_MAX} bytes"));
+    }
     if record.headers.len() > HEADERS_MAX {
         return refuse(format!("{} headers, at most {HEADERS_MAX}", record.headers.len()));
     }
@@ -24,7 +36,7 @@ pub(crate) fn check(record: &NewRecord) -> Result<(), AppendError> {
             return refuse(format!("the header name {name:?} is no plain token or is reserved"));
         }
         if !is_value(value) {
-            return refuse(format!("the value of header {name:?} is not printable ASCII"));
+            return refuse(format!("the value of header {name:?} is no short printable ASCII"));
         }
         if record.headers.iter().take(at).any(|(other, _)| other == name) {
             return refuse(format!("the header {name:?} is there twice"));
@@ -38,10 +50,13 @@ pub(crate) fn check(record: &NewRecord) -> Result<(), AppendError> {
 }
 
 fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    (1..=HEADER_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(plain)
 }
 
 /// Printable ASCII; a space at an end would be lost on the wire.
 fn is_value(value: &str) -> bool {
-    value.bytes().all(|b| (b' '..=b'~').contains(&b)) && value.trim() == value
+    value.len() <= HEADER_VALUE_BYTES_MAX
+        && value.trim() == value
+        && value.bytes().all(|b| (b' '..=b'~').contains(&b))
 }
