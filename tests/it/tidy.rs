@@ -23,7 +23,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
 /// A dependency and all crates of ours that use it outside tests. What the world looks like is
 /// known in one place each, so that a change of library is a change of one crate.
 const ONLY_IN: [(&str, &[&str]); 17] = [
-    ("ammonia", &["copydesk-actors"]),
+    ("ammonia", &["copydesk-core"]),
     ("async-nats", &["copydesk-eventlog"]),
     ("axum", &["copydesk"]),
     ("clap", &["copydesk"]),
@@ -63,6 +63,8 @@ const BANNED: [&str; 9] = [
 #[derive(Debug)]
 struct Package {
     name: String,
+    /// The folders its code is in, from the root.
+    folders: Vec<String>,
     dependencies: Vec<Dependency>,
 }
 
@@ -82,6 +84,12 @@ struct Source {
 #[test]
 fn layers_are_kept() {
     check(layer_findings(&packages()));
+}
+
+#[test]
+fn dependencies_are_used() {
+    let sources = sources(&["rs"]);
+    check(packages().iter().flat_map(|package| unused_findings(package, &sources)));
 }
 
 #[test]
@@ -113,6 +121,7 @@ fn bad_samples_are_found() {
         let dependency = |&(name, dev): &(&str, bool)| Dependency { name: name.to_owned(), dev };
         Package {
             name: name.to_owned(),
+            folders: vec!["core".to_owned()],
             dependencies: dependencies.iter().map(dependency).collect(),
         }
     };
@@ -127,6 +136,12 @@ fn bad_samples_are_found() {
     found(layer_findings(&[second_door]), "sled is used by");
     found(layer_findings(&[package("copydesk-util", &[])]), "copydesk-util is in no layer");
     found(layer_findings(&[]), "copydesk-proto is not in the workspace");
+
+    let rate = package("copydesk-core", &[("token-bucket", false)]);
+    let used = source("core/src/rate.rs", "use token_bucket::Bucket;");
+    assert_eq!(unused_findings(&rate, &[used]), Vec::<String>::new());
+    let elsewhere = source("src/rate.rs", "use token_bucket::Bucket;");
+    found(unused_findings(&rate, &[elsewhere]), "copydesk-core does not use token-bucket");
 
     let long = "fn f() {}\n".repeat(FILE_LINES_MAX + 1);
     found(source_findings(&source("a.rs", &long)), "501 lines");
@@ -185,6 +200,17 @@ fn layer_findings(packages: &[Package]) -> Vec<String> {
         }
     }
     findings
+}
+
+fn unused_findings(package: &Package, sources: &[Source]) -> Vec<String> {
+    let ours =
+        |source: &&Source| package.folders.iter().any(|f| Path::new(&source.path).starts_with(f));
+    let is_named = |dependency: &Dependency| {
+        let name = dependency.name.replace('-', "_");
+        sources.iter().filter(ours).any(|source| source.text.contains(&name))
+    };
+    let unused = package.dependencies.iter().filter(|d| !is_named(d));
+    unused.map(|d| format!("{} does not use {}", package.name, d.name)).collect()
 }
 
 fn source_findings(source: &Source) -> Vec<String> {
@@ -271,8 +297,15 @@ fn packages() -> Vec<Package> {
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let dependency = |d: &Value| Dependency { name: text(&d["name"]), dev: d["kind"] == "dev" };
+    let folders = |manifest: &str| {
+        let folder = Path::new(manifest).parent().unwrap().strip_prefix(root()).unwrap();
+        let folder = folder.to_str().unwrap().to_owned();
+        let of_root = || ["benches", "src", "tests"].map(str::to_owned).to_vec();
+        if folder.is_empty() { of_root() } else { vec![folder] }
+    };
     let package = |p: &Value| Package {
         name: text(&p["name"]),
+        folders: folders(p["manifest_path"].as_str().unwrap()),
         dependencies: p["dependencies"].as_array().unwrap().iter().map(dependency).collect(),
     };
     metadata["packages"].as_array().unwrap().iter().map(package).collect()
