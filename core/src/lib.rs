@@ -3,3 +3,11 @@
 
 pub mod content;
 pub mod failure;
+pub mod holds;
+pub mod limits;
+pub mod post;
+pub mod refusal;
+pub mod retry;
+pub mod routes;
+pub mod signature;
+pub mod webhook;

@@ -1,0 +1,348 @@
+//! What a webhook says: its fields, judged once and kept in one parsed form.
+
+use copydesk_proto::{PostId, SiteId};
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::key::IdempotencyKey;
+use super::{json, time};
+use crate::content::PostText;
+use crate::limits::{
+    EVENT_TYPE_BYTES_MAX, EXCERPT_BYTES_MAX, TERM_CHARS_MAX, TERMS_MAX, TITLE_CHARS_MAX,
+    URL_BYTES_MAX, WORD_CHARS_MAX,
+};
+use crate::post::SourceVersion;
+use crate::refusal::{Code, Refusal};
+
+/// The event types Copydesk knows; a source may accept others.
+pub const EVENT_TYPES: &[&str] = &[
+    "post.published",
+    "post.updated",
+    "post.unpublished",
+    "post.trashed",
+    "post.untrashed",
+    "post.deleted",
+    "comment.created",
+    "comment.updated",
+    "lead.created",
+    "provider.completed",
+    "provider.failed",
+    "provider.updated",
+    "copydesk.test",
+];
+
+/// How a source's payloads are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayloadRules {
+    /// The site the source writes for; a payload that names another is refused.
+    pub site: SiteId,
+    /// What its payloads are about.
+    pub subject: Subject,
+    /// Which field says how new a payload is.
+    pub version: VersionRule,
+    /// Whether an event type outside [`EVENT_TYPES`] is taken.
+    pub accept_unknown_events: bool,
+    /// Hosts that `url` and `site` may name; empty: any. WordPress's public name may differ from
+    /// the one we reach it by.
+    pub url_hosts: Vec<String>,
+}
+
+/// What a payload is about, when it names both a post and a foreign item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// `post_id` counts before `external_id`; `event` is required.
+    Post,
+    /// `external_id` counts before `post_id`; without `event` the `status` says which it is.
+    Item,
+}
+
+/// Which field says how new a payload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VersionRule {
+    /// `sequence` where present, else `modified_gmt`.
+    #[default]
+    Newest,
+    /// `sequence` only.
+    Sequence,
+    /// `modified_gmt` only.
+    Modified,
+    /// Neither: log order is the only order.
+    None,
+}
+
+/// A payload whose fields have been judged.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Payload {
+    /// What happened: `post.published`, …
+    pub event_type: String,
+    /// To which post or item.
+    pub post: PostId,
+    /// The foreign id as the sender wrote it, where there is one.
+    pub external_id: Option<String>,
+    /// How new it is, by the sender's own counting.
+    pub version: Option<SourceVersion>,
+    /// The signed copy of the idempotency key.
+    pub key: Option<IdempotencyKey>,
+    /// The whole object, for matchers and for what is handed on.
+    pub fields: Map<String, Value>,
+}
+
+impl Payload {
+    /// Reads the raw body of a webhook: of one that was just verified, or of one in the log.
+    ///
+    /// # Errors
+    /// The refusals of rows 93 to 120 of the bad-input table: strict JSON, then the fields.
+    pub fn read(rules: &PayloadRules, body: &[u8]) -> Result<Self, Refusal> {
+        let fields = json::object(body)?;
+        let key = signed_key(&fields)?;
+        let event_type = event_type(rules, &fields)?;
+        check_site(rules, &fields)?;
+        let (post, external_id) = subject(rules, &fields)?;
+        let version = version(rules, &fields)?;
+        check_texts(&fields)?;
+        check_url(rules, &fields)?;
+        if let Some(text) = text_of(&fields, "published_at")? {
+            time::rfc3339(text).ok_or(
+                Code::InvalidEvent.refuse("published_at is an RFC 3339 time with an offset"),
+            )?;
+        }
+        Ok(Self { event_type, post, external_id, version, key, fields })
+    }
+
+    /// The post's text, when the payload carries `content`; else the post must be read.
+    #[must_use]
+    pub fn text(&self) -> Option<PostText> {
+        let field = |name| self.field(name).and_then(Value::as_str);
+        let owned = |name| field(name).unwrap_or_default().to_owned();
+        Some(PostText {
+            title: owned("title"),
+            content: field("content")?.to_owned(),
+            excerpt: owned("excerpt"),
+            language: owned("language"),
+            terms: Vec::new(),
+        })
+    }
+
+    /// The status of a provider's item or of the post.
+    #[must_use]
+    pub fn status(&self) -> Option<&str> {
+        self.field("status").and_then(Value::as_str)
+    }
+
+    /// A provider's summary of the item.
+    #[must_use]
+    pub fn summary(&self) -> Option<&str> {
+        self.field("summary").and_then(Value::as_str)
+    }
+
+    /// A provider's metadata of the item, as sent.
+    #[must_use]
+    pub fn metadata(&self) -> Option<&Value> {
+        self.field("metadata")
+    }
+
+    /// A top-level field; `null` counts as absent.
+    fn field(&self, name: &str) -> Option<&Value> {
+        present(&self.fields, name)
+    }
+}
+
+const fn invalid(detail: &'static str) -> Refusal {
+    Code::InvalidEvent.refuse(detail)
+}
+
+fn present<'f>(fields: &'f Map<String, Value>, name: &str) -> Option<&'f Value> {
+    fields.get(name).filter(|value| !value.is_null())
+}
+
+fn text_of<'f>(fields: &'f Map<String, Value>, name: &str) -> Result<Option<&'f str>, Refusal> {
+    match present(fields, name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(invalid("a field that must be text is not")),
+    }
+}
+
+fn signed_key(fields: &Map<String, Value>) -> Result<Option<IdempotencyKey>, Refusal> {
+    match fields.get("idempotency_key") {
+        None => Ok(None),
+        Some(Value::String(text)) => IdempotencyKey::new(text).map(Some).map_err(|_| BAD_KEY),
+        Some(_) => Err(invalid("idempotency_key is text")),
+    }
+}
+
+pub(super) const BAD_KEY: Refusal =
+    Code::BadIdempotencyKey.refuse("an idempotency key is 1 to 128 of A-Z a-z 0-9 . _ : -");
+
+fn event_type(rules: &PayloadRules, fields: &Map<String, Value>) -> Result<String, Refusal> {
+    let name = match (fields.get("event"), rules.subject) {
+        (Some(Value::String(name)), _) => name,
+        (None, Subject::Item) => return Ok(event_of_status(text_of(fields, "status")?).to_owned()),
+        (None, Subject::Post) => return Err(invalid("event is missing")),
+        (Some(_), _) => return Err(invalid("event is text")),
+    };
+    if !is_event_type(name) {
+        return Err(invalid("event is words of a-z 0-9 _ joined by dots, such as post.published"));
+    }
+    if !rules.accept_unknown_events && !EVENT_TYPES.contains(&name.as_str()) {
+        return Err(Code::UnknownEvent.refuse("this source takes only the documented event types"));
+    }
+    Ok(name.clone())
+}
+
+/// What a provider means that names no event. The words are those of OpenAI, Replicate and the
+/// seed's ingest route.
+fn event_of_status(status: Option<&str>) -> &'static str {
+    match status {
+        Some("completed" | "succeeded" | "done") => "provider.completed",
+        Some("failed" | "error" | "canceled" | "cancelled") => "provider.failed",
+        Some(_) | None => "provider.updated",
+    }
+}
+
+/// Whether the text is an event type: words of `a-z 0-9 _` joined by single dots, up to 64 bytes.
+#[must_use]
+pub fn is_event_type(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    name.len() <= EVENT_TYPE_BYTES_MAX
+        && name.split('.').all(|word| !word.is_empty() && word.bytes().all(plain))
+}
+
+/// A payload that names a site must name ours: by its id, or by an address of it.
+fn check_site(rules: &PayloadRules, fields: &Map<String, Value>) -> Result<(), Refusal> {
+    let Some(named) = text_of(fields, "site")? else { return Ok(()) };
+    let host = Url::parse(named).ok().and_then(|url| url.host_str().map(str::to_owned));
+    let ours = match &host {
+        Some(host) => allows_host(rules, host),
+        None => {
+            named == rules.site.as_str()
+                || rules.url_hosts.iter().any(|host| host.eq_ignore_ascii_case(named))
+        }
+    };
+    if ours { Ok(()) } else { Err(Code::SiteMismatch.refuse("site is not the one of this source")) }
+}
+
+fn allows_host(rules: &PayloadRules, host: &str) -> bool {
+    rules.url_hosts.is_empty() || rules.url_hosts.iter().any(|h| h.eq_ignore_ascii_case(host))
+}
+
+fn subject(
+    rules: &PayloadRules,
+    fields: &Map<String, Value>,
+) -> Result<(PostId, Option<String>), Refusal> {
+    let number = match fields.get("post_id") {
+        None => None,
+        Some(value) => {
+            let id = value.as_u64().and_then(|id| PostId::number(id).ok());
+            Some(id.ok_or(invalid("post_id is a whole number from 1 to 2^63-1"))?)
+        }
+    };
+    let external = match fields.get("external_id") {
+        None | Some(Value::Null) => None,
+        Some(value) => {
+            let id = value.as_str().and_then(|id| Some((PostId::external(id).ok()?, id)));
+            Some(id.ok_or(invalid("external_id is 1 to 256 bytes of text"))?)
+        }
+    };
+    let external_id = external.as_ref().map(|(_, id)| (*id).to_owned());
+    let external = external.map(|(post, _)| post);
+    let post = match rules.subject {
+        Subject::Post => number.or(external),
+        Subject::Item => external.or(number),
+    };
+    let missing = match rules.subject {
+        Subject::Post => invalid("post_id is missing"),
+        Subject::Item => invalid("external_id is missing"),
+    };
+    Ok((post.ok_or(missing)?, external_id))
+}
+
+fn version(
+    rules: &PayloadRules,
+    fields: &Map<String, Value>,
+) -> Result<Option<SourceVersion>, Refusal> {
+    let sequence = match present(fields, "sequence") {
+        None => None,
+        Some(value) => {
+            let number = value.as_u64().ok_or(invalid("sequence is a whole number from 0"))?;
+            Some(SourceVersion::Sequence(number))
+        }
+    };
+    let modified = match text_of(fields, "modified_gmt")? {
+        None => None,
+        Some(text) => {
+            let ms = time::gmt(text).ok_or(invalid("modified_gmt is a time in UTC"))?;
+            Some(SourceVersion::Modified(ms))
+        }
+    };
+    Ok(match rules.version {
+        VersionRule::Newest => sequence.or(modified),
+        VersionRule::Sequence => sequence,
+        VersionRule::Modified => modified,
+        VersionRule::None => None,
+    })
+}
+
+fn check_texts(fields: &Map<String, Value>) -> Result<(), Refusal> {
+    text_of(fields, "content")?;
+    for (name, chars_max) in [
+        ("title", TITLE_CHARS_MAX),
+        ("status", WORD_CHARS_MAX),
+        ("language", WORD_CHARS_MAX),
+        ("type", WORD_CHARS_MAX),
+    ] {
+        let text = text_of(fields, name)?.unwrap_or_default();
+        // Bytes bound characters from above, and are known without counting.
+        if text.len() > chars_max && text.chars().count() > chars_max {
+            return Err(TOO_LONG);
+        }
+    }
+    for name in ["excerpt", "summary"] {
+        if text_of(fields, name)?.unwrap_or_default().len() > EXCERPT_BYTES_MAX {
+            return Err(TOO_LONG);
+        }
+    }
+    for name in ["tags", "categories"] {
+        let terms = match present(fields, name) {
+            None => continue,
+            Some(Value::Array(terms)) => terms,
+            Some(_) => return Err(invalid("tags and categories are lists")),
+        };
+        if terms.len() > TERMS_MAX {
+            return Err(TOO_LONG);
+        }
+        for term in terms {
+            match term {
+                Value::String(name) if name.chars().count() > TERM_CHARS_MAX => {
+                    return Err(TOO_LONG);
+                }
+                Value::String(_) | Value::Number(_) => {}
+                Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+                    return Err(invalid("a tag or category is a name or a number"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+const TOO_LONG: Refusal = Code::FieldTooLong.refuse(
+    "title has up to 1,000 characters, a term 200, status, language and type 64, excerpt and \
+     summary 65,535 bytes, and there are up to 100 tags and 100 categories",
+);
+
+fn check_url(rules: &PayloadRules, fields: &Map<String, Value>) -> Result<(), Refusal> {
+    const BAD: Refusal = Code::InvalidUrl
+        .refuse("url is http or https, on the site's host, without credentials, up to 2,048 bytes");
+    let Some(text) = text_of(fields, "url")? else { return Ok(()) };
+    if text.len() > URL_BYTES_MAX {
+        return Err(BAD);
+    }
+    let url = Url::parse(text).map_err(|_| BAD)?;
+    let plain = matches!(url.scheme(), "http" | "https")
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.host_str().is_some_and(|host| allows_host(rules, host));
+    if plain { Ok(()) } else { Err(BAD) }
+}
