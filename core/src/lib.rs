@@ -12,5 +12,6 @@ pub mod rate;
 pub mod refusal;
 pub mod retry;
 pub mod routes;
+pub mod sanitise;
 pub mod signature;
 pub mod webhook;
