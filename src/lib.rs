@@ -1,6 +1,7 @@
 //! Copydesk's process: configuration, HTTP, admin API, commands, telemetry, and the wiring of all
 //! layers. The only crate that knows axum, the environment and the terminal.
 
+pub mod admin;
 pub mod config;
 pub mod http;
 pub mod telemetry;

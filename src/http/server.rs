@@ -72,6 +72,11 @@ impl Drain {
         self.begun.is_cancelled()
     }
 
+    /// Waits for the end to begin.
+    pub async fn begun(&self) {
+        self.begun.cancelled().await;
+    }
+
     /// Marks a request under way until the token drops; `None` once the end has begun.
     #[must_use]
     pub fn enter(&self) -> Option<TaskTrackerToken> {

@@ -1,0 +1,128 @@
+//! A node in this process: open, start, listen, stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use copydesk_actors::node::Node;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::admin::{Access, AdminApi};
+use crate::config::{Config, Secrets};
+use crate::http::{DRAIN_MAX, Drain, Ingress, Server};
+use crate::wiring::{NodeDesk, NodeIntake, OpenLog, node_settings, open_log, open_snapshots};
+
+/// Exit code of a start that the configuration or the log refuses: `EX_CONFIG` of sysexits.
+pub const EXIT_REFUSED: u8 = 78;
+
+/// Exit code when the log has failed for good: `EX_IOERR` of sysexits.
+pub const EXIT_LOG_FAILED: u8 = 74;
+
+/// Exit code when a permanent actor has failed: `EX_SOFTWARE` of sysexits.
+pub const EXIT_ACTOR_FAILED: u8 = 70;
+
+/// Connections of the admin listener: an operator and a few dashboards.
+const ADMIN_CONNECTIONS_MAX: usize = 100;
+
+/// Why a node ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to.
+    Asked,
+    /// The log failed for good; a fresh start finds out what is on the disk.
+    LogFailed,
+    /// A permanent actor failed; a fresh start goes on from the log.
+    ActorFailed,
+}
+
+/// A node that listens.
+pub struct Running {
+    /// Where webhooks arrive.
+    pub http: SocketAddr,
+    /// Where operators' commands arrive.
+    pub admin: Access,
+    /// What the log's acknowledgement survives.
+    pub durability: copydesk_eventlog::Durability,
+    node: Node,
+    drain: Drain,
+    fatal: futures::future::BoxFuture<'static, String>,
+    servers: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// Opens the log, takes up unfinished work, and listens.
+///
+/// # Errors
+/// Why the node does not start.
+pub async fn start(config: &Config, secrets: &Secrets) -> anyhow::Result<Running> {
+    let drain = Drain::default();
+    let http = &config.http;
+    // Bound before anything is opened: a second node on the same port must touch nothing.
+    let public =
+        Server::bind(http.listen, http.connections_max, http.connections_per_ip_max, drain.clone())
+            .await
+            .with_context(|| format!("http.listen: {} cannot be used", http.listen))?;
+    let OpenLog { log, fatal } = open_log(config, secrets).await?;
+    let snapshots = open_snapshots(&config.data_dir).await;
+    let durability = log.durability();
+    let settings = node_settings(config, secrets, log, snapshots)?;
+    let began = std::time::Instant::now();
+    let node = Node::start(settings).await?;
+    let ready_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+
+    let admin = Server::bind(config.admin.listen, ADMIN_CONNECTIONS_MAX, ADMIN_CONNECTIONS_MAX, drain.clone())
+        .await
+        .with_context(|| format!("admin.listen: {} cannot be used", config.admin.listen))?;
+    let access = Access::publish(&config.data_dir, admin.address()?)?;
+    let desk = Arc::new(NodeDesk::new(node.desk.clone()));
+    let api = Arc::new(AdminApi::new(desk, &access, &config.admin.hosts, drain.clone()));
+    let intake = Arc::new(NodeIntake::new(config, node.receivers.clone())?);
+    let ingress = Arc::new(Ingress::new(intake, http.public_hosts.clone(), drain.clone()));
+    let address = public.address()?;
+    let servers = vec![tokio::spawn(public.run(ingress)), tokio::spawn(admin.run(api))];
+    info!(
+        http = %address, admin = %access.address, ready_ms,
+        log = durability.profile, backlog = node.desk.world().backlog(),
+        "copydesk takes webhooks"
+    );
+    if durability.warn {
+        warn!(log = durability.profile, "{}", durability.sentence);
+    } else {
+        info!(log = durability.profile, "{}", durability.sentence);
+    }
+    Ok(Running { http: address, admin: access, durability, node, drain, fatal, servers })
+}
+
+impl Running {
+    /// Runs until SIGTERM, SIGINT or a failure that only a fresh start mends; then stops in
+    /// order: no new requests, requests under way, work under way, the log.
+    ///
+    /// # Errors
+    /// When the process cannot listen for signals.
+    pub async fn until_ended(self) -> anyhow::Result<Ended> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let Self { node, drain, fatal, servers, .. } = self;
+        let ended = tokio::select! {
+            _ = terminate.recv() => Ended::Asked,
+            _ = interrupt.recv() => Ended::Asked,
+            reason = fatal => {
+                tracing::error!(%reason, "the log has failed; nothing more is taken");
+                Ended::LogFailed
+            }
+            () = node.failed() => Ended::ActorFailed,
+        };
+        info!("stopping: requests and work under way are finished first");
+        drain.begin();
+        let limit = if ended == Ended::Asked { DRAIN_MAX } else { Duration::ZERO };
+        let finished = node.stop(limit).await;
+        if !finished {
+            info!("work under way goes on at the next start");
+        }
+        for server in servers {
+            let _ = server.await;
+        }
+        Ok(ended)
+    }
+}

@@ -1,0 +1,11 @@
+//! Configuration into a running node: every setting becomes what the layer below wants to hear.
+
+mod desk;
+mod intake;
+mod log;
+mod settings;
+
+pub use desk::NodeDesk;
+pub use intake::NodeIntake;
+pub use log::{OpenLog, open_log};
+pub use settings::{network_settings, node_settings, source_rules, wordpress};

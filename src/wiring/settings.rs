@@ -1,0 +1,290 @@
+//! The configuration as the actors' settings.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::Context;
+use copydesk_actors::EnrichmentSettings;
+use copydesk_actors::delivery::{self, DeliveryKind};
+use copydesk_actors::enrichment::builtin::Builtin;
+use copydesk_actors::enrichment::provider::network::{Kind, Network, NetworkSettings};
+use copydesk_actors::enrichment::provider::{Prices, Provider};
+use copydesk_actors::enrichment::recipe::Recipe;
+use copydesk_actors::enrichment::{EnrichmentArguments, Limits};
+use copydesk_actors::node::{Bounds, Settings};
+use copydesk_core::breaker::BreakerPolicy;
+use copydesk_core::content::Mode;
+use copydesk_core::post::{PlanStep, RoutePlan, Tries};
+use copydesk_core::retry::RetryPolicy;
+use copydesk_core::routes::{Coalesce, OnDeadLetter, Route, RouteTable};
+use copydesk_core::signature::{PROVIDER, Secret, SecretRing, WP_RELAY};
+use copydesk_core::webhook::{KeyRule, SourceRules, VersionRule};
+use copydesk_eventlog::{EventLog, SnapshotStore};
+use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::config::{
+    self, BUILTIN, Config, Delivery, Idempotency, ProviderKind, Scheme, SecretRef, Secrets,
+    UnknownEvents, Version,
+};
+
+/// Reading is cheap and safe to repeat.
+const READ_TRIES: RetryPolicy = RetryPolicy { attempts_max: 8, base_ms: 500, cap_ms: 60_000 };
+
+/// Eight tries over about ten minutes: past an AI service's usual trouble, within its patience.
+const ENRICH_TRIES: RetryPolicy = RetryPolicy { attempts_max: 8, base_ms: 1_000, cap_ms: 300_000 };
+
+/// Twelve tries over about an hour and a half: a WordPress update, a host's restart.
+const WRITE_TRIES: RetryPolicy = RetryPolicy { attempts_max: 12, base_ms: 500, cap_ms: 900_000 };
+
+/// A service that is simply not there for a day has been noticed by someone.
+const UNAVAILABLE_MAX_MS: u64 = 24 * 3_600_000;
+
+/// AI calls one post may ask for in an hour. A busy live blog makes about 60; a loop makes more.
+const ASKS_PER_HOUR_MAX: u32 = 600;
+
+/// Everything a node needs, from a checked configuration.
+///
+/// # Errors
+/// What the configuration asks for and cannot be had, with the table it stands in.
+pub fn node_settings(
+    config: &Config,
+    secrets: &Secrets,
+    log: Arc<dyn EventLog>,
+    snapshots: Arc<dyn SnapshotStore>,
+) -> anyhow::Result<Settings> {
+    let routes: Vec<Route> = (1..).zip(&config.routes).map(|(n, r)| route(n, r)).collect::<Result<_, _>>()?;
+    let enrichments = enrichments(config)?;
+    let plans = routes.iter().map(|r| Ok((r.id.clone(), plan(r, config, &enrichments)?)));
+    let plans: HashMap<RouteId, RoutePlan> = plans.collect::<anyhow::Result<_>>()?;
+    let sources = config.sources.iter().map(|(id, source)| {
+        Ok((id.clone(), Arc::new(source_rules(id, source, secrets)?)))
+    });
+    let sites = config.sites.iter().map(|(id, site)| wordpress(id, site, secrets));
+    Ok(Settings {
+        log,
+        snapshots,
+        sources: sources.collect::<anyhow::Result<_>>()?,
+        routes: RouteTable::new(routes).context("routes")?,
+        plans,
+        enrichments,
+        providers: providers(config, secrets)?,
+        sites: sites.collect::<anyhow::Result<_>>()?,
+        tries: Tries {
+            read: READ_TRIES,
+            enrich: ENRICH_TRIES,
+            write: WRITE_TRIES,
+            unavailable_max_ms: UNAVAILABLE_MAX_MS,
+            asks_per_hour_max: ASKS_PER_HOUR_MAX,
+        },
+        bounds: Bounds {
+            posts_busy_max: config.limits.posts_busy_max,
+            posts_idle_max: config.limits.posts_idle_max,
+            backlog_max: config.http.backlog_max,
+        },
+    })
+}
+
+fn secret<'s>(secrets: &'s Secrets, place: &SecretRef) -> anyhow::Result<&'s SecretString> {
+    secrets.get(place).with_context(|| format!("the secret at {place} was not read"))
+}
+
+/// What a source may send.
+///
+/// # Errors
+/// A secret that is too short, doubled or missing.
+pub fn source_rules(
+    id: &SourceId,
+    source: &config::Source,
+    secrets: &Secrets,
+) -> anyhow::Result<SourceRules> {
+    let ring = source.secrets.iter().map(|s| {
+        let value = secret(secrets, &s.value)?.expose_secret().as_bytes();
+        Secret::new(&s.id, value).with_context(|| format!("sources.{id}: secret {}", s.id))
+    });
+    let ring: Vec<Secret> = ring.collect::<anyhow::Result<_>>()?;
+    let ring = SecretRing::new(ring).with_context(|| format!("sources.{id}"))?;
+    let scheme = match source.scheme {
+        Scheme::WpRelay => &WP_RELAY,
+        Scheme::Provider => &PROVIDER,
+    };
+    let site: SiteId = match &source.site {
+        Some(site) => site.clone(),
+        None => id.as_str().parse().with_context(|| format!("sources.{id}: site"))?,
+    };
+    let mut rules = SourceRules::new(id.clone(), site, scheme, ring);
+    if source.idempotency == Idempotency::Derived {
+        rules.key = KeyRule::Derived;
+    }
+    rules.payload.version = match source.version {
+        Version::Auto => VersionRule::Newest,
+        Version::Sequence => VersionRule::Sequence,
+        Version::ModifiedGmt => VersionRule::Modified,
+        Version::None => VersionRule::None,
+    };
+    rules.payload.accept_unknown_events = source.unknown_events == UnknownEvents::Accept;
+    rules.disabled = !source.enabled;
+    Ok(rules)
+}
+
+fn route(number: usize, route: &config::Route) -> anyhow::Result<Route> {
+    let id = match &route.name {
+        Some(name) => name.clone(),
+        None => format!("r{number}").parse()?,
+    };
+    let events = route.events.iter().map(|event| event.parse());
+    let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Ok(Route {
+        source: route.source.clone(),
+        events: events.collect::<Result<_, _>>().with_context(|| format!("routes: {id}"))?,
+        matchers: Vec::new(),
+        enrich: route.enrich.clone(),
+        coalesce: match route.coalesce {
+            config::Coalesce::Every => Coalesce::Every,
+            config::Coalesce::Latest => Coalesce::Latest {
+                quiet_ms: ms(route.quiet),
+                max_wait_ms: ms(route.max_wait),
+            },
+        },
+        on_dead_letter: match route.on_dead_letter {
+            config::OnDeadLetter::Continue => OnDeadLetter::Continue,
+            config::OnDeadLetter::Block => OnDeadLetter::Block,
+        },
+        id,
+    })
+}
+
+fn enrichments(config: &Config) -> anyhow::Result<HashMap<EnrichmentId, EnrichmentSettings>> {
+    let one = |(id, e): (&EnrichmentId, &config::Enrichment)| {
+        let name = e.recipe.as_deref().unwrap_or_else(|| id.as_str());
+        let recipe: Recipe = name.parse().with_context(|| format!("enrichments.{id}: recipe"))?;
+        let field = e.field.clone().unwrap_or_else(|| recipe.field());
+        Ok((id.clone(), EnrichmentSettings { recipe, field }))
+    };
+    config.enrichments.iter().map(one).collect()
+}
+
+fn plan(
+    route: &Route,
+    config: &Config,
+    enrichments: &HashMap<EnrichmentId, EnrichmentSettings>,
+) -> anyhow::Result<RoutePlan> {
+    let step = |id: &EnrichmentId| {
+        let known = config.enrichments.get(id).zip(enrichments.get(id));
+        let (enrichment, made) =
+            known.with_context(|| format!("routes: {}: no enrichment {id}", route.id))?;
+        Ok(PlanStep {
+            enrichment: id.clone(),
+            provider: enrichment.provider.clone(),
+            field: made.field.clone(),
+            mode: match enrichment.mode {
+                config::Mode::Suggest => Mode::Suggest,
+                config::Mode::ApplyIfEmpty => Mode::ApplyIfEmpty,
+                config::Mode::Apply => Mode::Apply,
+            },
+            prompt_version: made.recipe.prompt_version(),
+        })
+    };
+    Ok(RoutePlan {
+        steps: route.enrich.iter().map(step).collect::<anyhow::Result<_>>()?,
+        coalesce: route.coalesce,
+        blocks: route.on_dead_letter == OnDeadLetter::Block,
+        gap_wait_ms: 0,
+    })
+}
+
+fn providers(config: &Config, secrets: &Secrets) -> anyhow::Result<Vec<EnrichmentArguments>> {
+    let mut providers = Vec::new();
+    let builtin: ProviderId = BUILTIN.parse()?;
+    if !config.providers.contains_key(&builtin) {
+        providers.push(provider(&builtin, &config::Provider::default(), secrets)?);
+    }
+    for (id, settings) in &config.providers {
+        providers.push(provider(id, settings, secrets)?);
+    }
+    Ok(providers)
+}
+
+fn provider(
+    id: &ProviderId,
+    settings: &config::Provider,
+    secrets: &Secrets,
+) -> anyhow::Result<EnrichmentArguments> {
+    let service: Arc<dyn Provider> = match network_settings(id, settings, secrets)? {
+        None => Arc::new(Builtin),
+        Some(network) => {
+            Arc::new(Network::new(network).with_context(|| format!("providers.{id}"))?)
+        }
+    };
+    Ok(EnrichmentArguments {
+        id: id.clone(),
+        provider: service,
+        limits: Limits {
+            concurrency: usize::from(settings.concurrency),
+            requests_per_minute: settings.requests_per_minute,
+            tokens_per_minute: settings.tokens_per_minute,
+            breaker: BreakerPolicy::default(),
+        },
+    })
+}
+
+/// How to reach a provider over the network; `None` for the built-in one.
+///
+/// # Errors
+/// A key that was not read.
+pub fn network_settings(
+    id: &ProviderId,
+    settings: &config::Provider,
+    secrets: &Secrets,
+) -> anyhow::Result<Option<NetworkSettings>> {
+    let (kind, home) = match settings.kind {
+        ProviderKind::Builtin => return Ok(None),
+        ProviderKind::Openai => (Kind::OpenAi, "https://api.openai.com/v1"),
+        ProviderKind::Anthropic => (Kind::Anthropic, "https://api.anthropic.com/v1"),
+    };
+    let base_url = match &settings.base_url {
+        Some(url) => url.clone(),
+        None => Url::parse(home)?,
+    };
+    let api_key = settings.api_key.as_ref().map(|place| secret(secrets, place).cloned());
+    Ok(Some(NetworkSettings {
+        kind,
+        base_url,
+        api_key: api_key.transpose()?,
+        api_key_setting: format!("providers.{id}.api_key"),
+        model: settings.model.clone(),
+        connect_timeout: NetworkSettings::CONNECT_TIMEOUT,
+        timeout: settings.timeout,
+        proxy: None,
+        prices: Prices {
+            input_microdollars_per_million: settings.input_price.microdollars_per_million_tokens,
+            output_microdollars_per_million: settings.output_price.microdollars_per_million_tokens,
+        },
+    }))
+}
+
+/// A site as its delivery actor wants it.
+///
+/// # Errors
+/// A password that was not read, or a way of delivery that this release does not have.
+pub fn wordpress(
+    id: &SiteId,
+    site: &config::Site,
+    secrets: &Secrets,
+) -> anyhow::Result<delivery::Site> {
+    let password = secret(secrets, &site.application_password)?.clone();
+    let mut settings = delivery::Site::new(id.clone(), site.url.clone(), site.user.clone(), password);
+    settings.kind = match site.delivery {
+        Delivery::Core => DeliveryKind::Core,
+        Delivery::Ingest => DeliveryKind::Ingest,
+        Delivery::Plugin => anyhow::bail!(
+            "sites.{id}: delivery = \"plugin\" comes with the WordPress plugin, which is not \
+             released yet; use \"core\" or \"ingest\""
+        ),
+    };
+    settings.ingest_path.clone_from(&site.ingest_path);
+    settings.concurrency = usize::from(site.concurrency);
+    settings.timeout = site.timeout;
+    Ok(settings)
+}
