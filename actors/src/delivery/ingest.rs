@@ -1,0 +1,124 @@
+//! Writing by a site's own ingest route: one POST, inserted or updated by `external_id`.
+
+use copydesk_core::content::{Field, FieldValue, FieldWrite, Mode};
+use copydesk_core::failure::Failure;
+use copydesk_proto::{PostId, Timestamp};
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::client::{SiteClient, write_headers};
+use super::core_rest::is_gone;
+use super::fault;
+use super::message::{Write, WriteOutcome};
+use super::plan::text_of;
+use super::transport::{ANSWER_BYTES_MAX, Place, Reply, Request};
+
+/// Status sent when neither the event nor an enrichment names one.
+const STATUS: &str = "completed";
+
+impl SiteClient {
+    /// Sends the results, whatever is there already: the route's owner decides. The same bytes
+    /// and the same key go out at every try.
+    pub(super) async fn write_ingest(&self, write: &Write) -> Result<WriteOutcome, Failure> {
+        let body = body_of(write)?.to_string();
+        let request = Request {
+            method: Method::POST,
+            place: place_of(&self.site.ingest_path),
+            query: "",
+            headers: write_headers(write)?,
+            body: Some(body.into()),
+            answer_bytes_max: ANSWER_BYTES_MAX,
+            signed: true,
+        };
+        let reply = self.send(request).await?;
+        if reply.status == StatusCode::CONFLICT && fault::code_of(&reply).starts_with("stale") {
+            return Ok(WriteOutcome::Stale { current: current_of(&reply) });
+        }
+        if is_gone(&reply) {
+            return Ok(WriteOutcome::Gone);
+        }
+        // A route that answers without an object is not known to have stored anything.
+        reply.parse::<Map<String, Value>>()?;
+        let (sent, kept): (Vec<_>, Vec<_>) = write.fields.iter().partition(|field| is_sent(field));
+        Ok(WriteOutcome::Applied {
+            stored: sent.into_iter().map(|f| (f.field.clone(), f.value.hash())).collect(),
+            kept: kept.into_iter().map(|f| f.field.clone()).collect(),
+            already: false,
+            modified_at: Timestamp::default(),
+        })
+    }
+}
+
+/// A path below `/wp-json/` is a route and works with both forms of permalinks.
+pub(super) fn place_of(path: &str) -> Place<'_> {
+    match path.strip_prefix("/wp-json") {
+        Some(route) if route.starts_with('/') => Place::Route(route),
+        _ => Place::Path(path),
+    }
+}
+
+fn is_sent(write: &FieldWrite) -> bool {
+    write.mode != Mode::Suggest
+}
+
+fn body_of(write: &Write) -> Result<Value, Failure> {
+    let external_id = match (&write.external_id, &write.key.post) {
+        (Some(id), _) => id.clone(),
+        (None, PostId::Number(id)) => id.to_string(),
+        (None, PostId::External(_)) => {
+            return Err(fault::terminal(
+                "external_id_missing",
+                "the item's foreign id is not known any more, so the ingest route cannot find it",
+            ));
+        }
+    };
+    let mut metadata = write.metadata.clone();
+    let mut status = write.event_status.clone();
+    let sent: Vec<_> = write.fields.iter().filter(|field| is_sent(field)).collect();
+    let summary = sent
+        .iter()
+        .find(|f| f.field == Field::Excerpt)
+        .or_else(|| {
+            sent.iter()
+                .find(|f| matches!((&f.field, &f.value), (Field::Meta(_), FieldValue::Text(_))))
+        })
+        .copied();
+    for field in sent {
+        if summary.is_some_and(|s| s.field == field.field) {
+            continue;
+        }
+        if field.field == Field::Status {
+            status.get_or_insert_with(|| text_of(&field.value));
+            continue;
+        }
+        let value = match &field.value {
+            FieldValue::Text(text) => json!(text),
+            FieldValue::List(items) => json!(items),
+        };
+        metadata.insert(field.field.to_string(), value);
+    }
+    Ok(json!({
+        "source": write.source.as_str(),
+        "external_id": external_id,
+        "status": status.as_deref().unwrap_or(STATUS),
+        "summary": summary.map(|s| text_of(&s.value)).unwrap_or_default(),
+        "metadata": metadata,
+    }))
+}
+
+/// `{"code": "stale_write", "current": 7}`, or in `data` as WordPress's errors put it.
+fn current_of(reply: &Reply) -> u64 {
+    #[derive(Default, Deserialize)]
+    struct Stale {
+        current: Option<u64>,
+        #[serde(default)]
+        data: Option<Data>,
+    }
+    #[derive(Default, Deserialize)]
+    struct Data {
+        current: Option<u64>,
+    }
+    let stale: Stale = serde_json::from_slice(&reply.body).unwrap_or_default();
+    stale.current.or_else(|| stale.data.and_then(|data| data.current)).unwrap_or(0)
+}
