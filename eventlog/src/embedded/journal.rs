@@ -43,10 +43,8 @@ pub(super) fn check(dir: &Path, acknowledged: Sequence) -> Result<Journals, Read
     for (at, path) in files.iter().enumerate() {
         let Some(broken) = found.walk(path).map_err(failed)? else { continue };
         let newest = at + 1 == files.len();
-        let unfinished = match broken.first_record {
-            Some(first) => first > acknowledged,
-            None => found.newest >= Some(acknowledged),
-        };
+        let unfinished = found.newest >= Some(acknowledged)
+            || broken.first_record.is_some_and(|first| first > acknowledged);
         if !newest || !unfinished {
             return Err(ReadError::Corrupt {
                 place: format!("{} at byte {}", path.display(), broken.at),

@@ -19,11 +19,13 @@ mod recovery;
 mod ring;
 mod settings;
 mod store;
+mod watchdog;
 mod window;
 mod writer;
 
 use std::fmt;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -37,7 +39,8 @@ use self::reader::{Shared, closed};
 pub use self::recovery::{OpenError, Verified};
 use self::ring::Ring;
 pub use self::settings::Settings;
-use self::settings::{QUEUE_APPENDS_MAX, QUEUE_KIB_MAX};
+use self::settings::{COMMIT_MAX, QUEUE_APPENDS_MAX, QUEUE_KIB_MAX};
+use self::watchdog::Watchdog;
 use self::writer::{Append, Command, Disk, Writer};
 use crate::{
     AppendError, Appended, Durability, EventLog, Filter, LogId, NewRecord, ReadError, Record,
@@ -59,6 +62,7 @@ impl EmbeddedLog {
     /// [`OpenError::InUse`] while another process has it; [`OpenError::Read`] when what is
     /// stored is not what was acknowledged.
     pub fn open(dir: &Path, settings: Settings) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Io { folder: dir.display().to_string(), source };
         let opened = recovery::open(dir, settings)?;
         let ring = Ring::new(opened.last, settings.ring_bytes_max);
         let shared = Shared::new(opened.id, opened.store.clone(), ring, opened.last);
@@ -74,11 +78,18 @@ impl EmbeddedLog {
             time_ms: opened.time_ms,
             last_of: std::collections::HashMap::new(),
             disk,
+            watchdog: Watchdog::start(Arc::clone(&shared), COMMIT_MAX).map_err(failed)?,
         };
         let thread = std::thread::Builder::new().name("eventlog".to_owned());
-        let thread = thread
-            .spawn(move || writer.run(commands))
-            .map_err(|source| OpenError::Io { folder: dir.display().to_string(), source })?;
+        let thread = thread.spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                if catch_unwind(AssertUnwindSafe(|| writer.run(commands))).is_err() {
+                    shared.stop("the writer panicked");
+                }
+            }
+        });
+        let thread = thread.map_err(failed)?;
         let room = Arc::new(Semaphore::new(QUEUE_KIB_MAX));
         Ok(Self { shared, queue, room, writer: Mutex::new(Some((thread, opened.lock))) })
     }
@@ -139,9 +150,12 @@ impl EmbeddedLog {
     /// Waits for the writer and lets go of the files. Blocks.
     fn release(shared: &Shared, writer: Option<(JoinHandle<()>, File)>) {
         let Some((thread, lock)) = writer else { return };
-        if thread.join().is_err() {
-            tracing::error!("the event log's writer panicked");
+        if shared.fatal.borrow().is_some() && !thread.is_finished() {
+            // It will never come back, and it holds the files: only the process's end frees them.
+            return;
         }
+        // A panic inside was caught and told to `fatal`.
+        let _caught = thread.join();
         shared.release();
         drop(lock);
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
+use tracing::error;
 
 use super::ring::Ring;
 use super::settings::TAIL_PAGE;
@@ -46,6 +47,18 @@ impl Shared {
             read(store.as_ref().ok_or_else(closed)?)
         });
         read.await.map_err(|e| ReadError::Unavailable(format!("a read ended early: {e}")))?
+    }
+
+    /// Says once, to whoever waits for it, that the log has stopped for good.
+    pub(super) fn stop(&self, reason: &str) {
+        self.fatal.send_if_modified(|fatal| {
+            let first = fatal.is_none();
+            if first {
+                error!(reason, "the event log has stopped for good");
+                *fatal = Some(reason.to_owned());
+            }
+            first
+        });
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -14,7 +14,7 @@ use super::journal;
 use super::record;
 use super::settings::{Settings, WINDOW_IDS_MAX};
 use super::store::{
-    BLOCK_RECORDS, Store, block_of, corrupt, sequence_of, split_subject_key, subject_key,
+    BLOCK_RECORDS, Store, block_of, corrupt, place, sequence_of, split_subject_key, subject_key,
     unreadable,
 };
 use super::window::Window;
@@ -113,7 +113,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
 
 /// fjall asserts in places where its files are broken, so a panic is an answer too.
 fn open_tables(tables: &Path, settings: Settings) -> Result<Store, ReadError> {
-    let opened = catch_unwind(AssertUnwindSafe(|| Store::open(tables, settings.cache_bytes_max)));
+    let opened = catch_unwind(AssertUnwindSafe(|| Store::open(tables, settings)));
     match opened {
         Ok(Ok(store)) => Ok(store),
         Ok(Err(e)) => Err(unreadable(tables.display(), &e)),
@@ -127,7 +127,7 @@ fn check_from(store: &Store, from: Sequence, last: Sequence) -> Result<(), ReadE
     let start = Sequence((block_of(from) * BLOCK_RECORDS).max(1));
     let mut count = Counts::new(store.trimmed()?, start, last);
     for guard in store.records.range(start.0.to_be_bytes()..) {
-        let (key, value) = guard.into_inner().map_err(|e| unreadable(last, &e))?;
+        let (key, value) = guard.into_inner().map_err(|e| unreadable("records", &e))?;
         count.add(check_record(store, &key, &value.into())?)?;
     }
     count.end()
@@ -137,8 +137,8 @@ fn check_record(store: &Store, key: &[u8], value: &Bytes) -> Result<Sequence, Re
     let sequence = sequence_of(key)?;
     let stored = record::decode(sequence, value)?;
     let index = store.subjects.contains_key(subject_key(&stored.record.subject, sequence));
-    if !index.map_err(|e| unreadable(sequence, &e))? {
-        return Err(corrupt(format!("sequence {sequence}"), "the subject index lacks it"));
+    if !index.map_err(|e| unreadable(place(sequence), &e))? {
+        return Err(corrupt(place(sequence), "the subject index lacks it"));
     }
     Ok(sequence)
 }

@@ -10,6 +10,9 @@ pub struct Settings {
     pub ring_bytes_max: usize,
     /// Bytes of blocks read from disk that are kept in memory.
     pub cache_bytes_max: u64,
+    /// Bytes of records gathered in memory before they are sorted to disk; up to five times as
+    /// much is in memory when the disk is slow. Fixed when the log is created.
+    pub memtable_bytes_max: u64,
 }
 
 impl Default for Settings {
@@ -18,6 +21,7 @@ impl Default for Settings {
             free_bytes_min: 512 * 1024 * 1024,
             ring_bytes_max: 8 * 1024 * 1024,
             cache_bytes_max: 8 * 1024 * 1024,
+            memtable_bytes_max: 16 * 1024 * 1024,
         }
     }
 }
@@ -41,6 +45,10 @@ pub(super) const LAST_CACHE_SUBJECTS_MAX: usize = 32 * 1024;
 /// Message ids remembered: 120 s at 16,000 appends per second, 44 bytes each. At the bound
 /// appends are refused as full, because forgetting an id early would break the promise.
 pub(super) const WINDOW_IDS_MAX: usize = 2_000_000;
+
+/// A commit that takes longer will never come back: fjall waits without end for its own
+/// background thread, which may have ended over a broken file.
+pub(super) const COMMIT_MAX: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Records a tail reads at once.
 pub(super) const TAIL_PAGE: usize = 256;

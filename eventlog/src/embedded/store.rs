@@ -19,6 +19,7 @@ use std::path::Path;
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 
 use super::record::{self, Stored};
+use super::settings::Settings;
 use crate::{Filter, LogId, ReadError, Record, Sequence, Subject};
 
 /// Sequences whose trimmed records are counted together.
@@ -49,9 +50,9 @@ pub(super) struct Store {
 
 impl Store {
     /// Opens or creates the tables.
-    pub(super) fn open(dir: &Path, cache_bytes_max: u64) -> fjall::Result<Self> {
+    pub(super) fn open(dir: &Path, settings: Settings) -> fjall::Result<Self> {
         let db = Database::builder(dir)
-            .cache_size(cache_bytes_max)
+            .cache_size(settings.cache_bytes_max)
             .max_journaling_size(128 * 1024 * 1024)
             // Recovery compresses again to compare checksums, so another version of the
             // compressor would make a good journal unreadable.
@@ -67,8 +68,8 @@ impl Store {
                 .manual_journal_persist(true)
         };
         Ok(Self {
-            records: db.keyspace("records", || options(16 * 1024 * 1024))?,
-            subjects: db.keyspace("subjects", || options(8 * 1024 * 1024))?,
+            records: db.keyspace("records", || options(settings.memtable_bytes_max))?,
+            subjects: db.keyspace("subjects", || options(settings.memtable_bytes_max / 2))?,
             meta: db.keyspace("meta", || options(1024 * 1024))?,
             db,
         })
@@ -107,7 +108,7 @@ impl Store {
 
     pub(super) fn get(&self, sequence: Sequence) -> Result<Option<Stored>, ReadError> {
         let value = self.records.get(sequence.0.to_be_bytes());
-        let value = value.map_err(|e| unreadable(sequence, &e))?;
+        let value = value.map_err(|e| unreadable(place(sequence), &e))?;
         value.map(|value| record::decode(sequence, &value.into())).transpose()
     }
 
@@ -121,9 +122,9 @@ impl Store {
     /// A record that the index names. A subject's last record is never trimmed.
     fn indexed(&self, sequence: Sequence) -> Result<Record, ReadError> {
         let stored = self.get(sequence)?;
-        stored.map(|stored| stored.record).ok_or_else(|| {
-            corrupt(format!("sequence {sequence}"), "the index names it, and it is not there")
-        })
+        stored
+            .map(|stored| stored.record)
+            .ok_or_else(|| corrupt(place(sequence), "the index names it, and it is not there"))
     }
 
     pub(super) fn history(
@@ -141,8 +142,8 @@ impl Store {
             let key = guard.key().map_err(|e| unreadable(subject, &e))?;
             let (_, sequence) = split_subject_key(&key)?;
             let value = view.get(&self.records, sequence.0.to_be_bytes());
-            let value = value.map_err(|e| unreadable(sequence, &e))?.ok_or_else(|| {
-                corrupt(format!("sequence {sequence}"), "the index names it, and it is not there")
+            let value = value.map_err(|e| unreadable(place(sequence), &e))?.ok_or_else(|| {
+                corrupt(place(sequence), "the index names it, and it is not there")
             })?;
             found.push(record::decode(sequence, &value.into())?.record);
         }
@@ -163,7 +164,9 @@ impl Store {
                 page.more = true;
                 break;
             }
-            let (key, value) = guard.into_inner().map_err(|e| unreadable(page.end, &e))?;
+            let (key, value) = guard
+                .into_inner()
+                .map_err(|e| unreadable(format!("the record after {}", page.end), &e))?;
             page.end = sequence_of(&key)?;
             page.records.extend(record::decode_matching(page.end, &value.into(), filter)?);
         }
@@ -285,6 +288,10 @@ pub(super) fn sequence_of(key: &[u8]) -> Result<Sequence, ReadError> {
 
 pub(super) fn corrupt(place: impl Display, reason: &str) -> ReadError {
     ReadError::Corrupt { place: place.to_string(), reason: reason.to_owned() }
+}
+
+pub(super) fn place(sequence: Sequence) -> String {
+    format!("sequence {sequence}")
 }
 
 /// A failed read by what it means: a checksum is for ever, an error of the disk perhaps not.

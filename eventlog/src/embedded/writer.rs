@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fjall::PersistMode;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::head::Head;
 use super::reader::Shared;
@@ -18,6 +18,7 @@ use super::settings::{
     BATCH_BYTES_MAX, BATCH_RECORDS_MAX, FREE_SPACE_EVERY, LAST_CACHE_SUBJECTS_MAX,
 };
 use super::store::{Store, block_of, split_subject_key, subject_key, trimmed_key, unreadable};
+use super::watchdog::Watchdog;
 use super::window::Window;
 use crate::memory::wall_clock_ms;
 use crate::{AppendError, Appended, NewRecord, ReadError, Sequence, Subject};
@@ -47,6 +48,7 @@ pub(super) struct Writer {
     pub(super) time_ms: i64,
     pub(super) last_of: HashMap<Subject, Sequence>,
     pub(super) disk: Disk,
+    pub(super) watchdog: Watchdog,
 }
 
 /// The free space of the log's disk, looked at now and then.
@@ -107,7 +109,7 @@ impl Writer {
             decided.push((append, answer));
         }
         if !batch.values.is_empty() {
-            if let Err(e) = write.commit() {
+            if let Err(e) = self.watchdog.during(|| write.commit()) {
                 let reason = format!("writing failed: {e}");
                 answer_all(decided, |_| Err(AppendError::Unknown(reason.clone())));
                 return Err(reason);
@@ -214,15 +216,15 @@ impl Writer {
                 write.insert(&self.store.meta, trimmed_key(block), count.to_le_bytes());
             }
             // Not synced: a trim that a power cut undoes is done again by the next one.
-            write.commit().map_err(|e| Trim::Fatal(format!("trimming failed: {e}")))?;
+            let written = self.watchdog.during(|| write.commit());
+            written.map_err(|e| Trim::Fatal(format!("trimming failed: {e}")))?;
             self.shared.ring.trim(&trimmed);
         }
     }
 
     /// After a failed write nothing is known about the disk: nothing is written any more.
     fn stop(&self, reason: &str, queue: &mut mpsc::Receiver<Command>) {
-        error!(reason, "the event log has stopped for good");
-        self.shared.fatal.send_replace(Some(reason.to_owned()));
+        self.shared.stop(reason);
         queue.close();
         while let Some(command) = queue.blocking_recv() {
             match command {
