@@ -1,0 +1,398 @@
+//! The actor of one provider: starts calls as its limits allow, and answers every ask.
+//!
+//! Order of the checks before a call: pause (a Retry-After), breaker, rates, calls in flight.
+//! Waits are short: an ask that could not start within [`START_WAIT_MS_MAX`] is answered
+//! "unavailable, come back in …" at once, so that the wait is the post's, where it is durable and
+//! visible, and not this queue's.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use copydesk_core::breaker::{Breaker, BreakerPolicy};
+use copydesk_core::failure::{Failure, FailureClass};
+use copydesk_core::rate::{BadRate, RateLimit};
+use copydesk_proto::{ProviderId, Timestamp};
+use futures::FutureExt;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use super::message::{Ask, EnrichmentMessage, Finished, Spent, Status};
+use super::provider::{Provider, Question, Reply, estimate_tokens};
+
+/// Longest wait in this actor for a rate or the breaker; longer ones go back to the post.
+pub const START_WAIT_MS_MAX: u64 = 10_000;
+
+/// Asks that wait here at most. Callers' credits keep the number far below; past it an ask is
+/// turned away.
+pub const WAITING_MAX: usize = 10_000;
+
+/// How long a stopping actor lets its calls finish: they are paid for.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// When a turned-away ask may come back if nothing else is known.
+const BUSY_RETRY_AFTER_MS: u64 = 1_000;
+
+/// The actor; its state is [`State`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EnrichmentActor;
+
+/// What one provider may take.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Calls in flight; at least 1.
+    pub concurrency: usize,
+    /// Requests per minute; `None` for no limit.
+    pub requests_per_minute: Option<u32>,
+    /// Prompt and answer tokens per minute, by estimate; `None` for no limit.
+    pub tokens_per_minute: Option<u32>,
+    /// When the breaker opens.
+    pub breaker: BreakerPolicy,
+}
+
+/// What the actor starts with.
+#[derive(Clone)]
+pub struct EnrichmentArguments {
+    /// The provider's name, for logs.
+    pub id: ProviderId,
+    /// The service.
+    pub provider: Arc<dyn Provider>,
+    /// Its limits.
+    pub limits: Limits,
+}
+
+impl std::fmt::Debug for EnrichmentArguments {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EnrichmentArguments").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The actor's state.
+pub struct State {
+    id: ProviderId,
+    provider: Arc<dyn Provider>,
+    concurrency: usize,
+    breaker: Breaker,
+    requests: Option<RateLimit>,
+    tokens: Option<RateLimit>,
+    /// The service asked for quiet until then.
+    paused_until: Timestamp,
+    waiting: VecDeque<Ask>,
+    in_flight: usize,
+    calls: TaskTracker,
+    wake_at: Option<Timestamp>,
+    clock: Clock,
+    counts: Counts,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    calls: u64,
+    failures: u64,
+    turned_away: u64,
+    input_tokens: u64,
+    output_tokens: u64,
+    cost_microdollars: u64,
+}
+
+/// Wall time at the start, monotonic from there on: limits must not feel a clock that jumps.
+struct Clock {
+    start: Timestamp,
+    started: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let start = Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX));
+        Self { start, started: Instant::now() }
+    }
+
+    fn now(&self) -> Timestamp {
+        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.start.after_ms(ms)
+    }
+}
+
+/// Why the first ask in line cannot start.
+enum Blocked {
+    /// For this long, in milliseconds, and then one after another at about this pace.
+    Rate(u64),
+    /// All of them for this long, in milliseconds.
+    Breaker(u64),
+    /// All of them for this long: the service asked for it.
+    Paused(u64),
+}
+
+impl Actor for EnrichmentActor {
+    type Msg = EnrichmentMessage;
+    type State = State;
+    type Arguments = EnrichmentArguments;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        arguments: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let EnrichmentArguments { id, provider, limits } = arguments;
+        let clock = Clock::start();
+        let now = clock.now();
+        // A burst of a tenth of a minute smooths the start without passing the limit by much.
+        let rate = |per_minute: Option<u32>| -> Result<Option<RateLimit>, BadRate> {
+            per_minute.map(|n| RateLimit::new(n, n.div_ceil(10), now)).transpose()
+        };
+        Ok(State {
+            id,
+            provider,
+            concurrency: limits.concurrency.max(1),
+            breaker: Breaker::new(limits.breaker),
+            requests: rate(limits.requests_per_minute)?,
+            tokens: rate(limits.tokens_per_minute)?,
+            paused_until: now,
+            waiting: VecDeque::new(),
+            in_flight: 0,
+            calls: TaskTracker::new(),
+            wake_at: None,
+            clock,
+            counts: Counts::default(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            EnrichmentMessage::Ask(ask) => state.take(*ask),
+            EnrichmentMessage::Hold(true) => state.breaker.force_open(),
+            EnrichmentMessage::Hold(false) => state.breaker.release(),
+            EnrichmentMessage::Status(port) => {
+                // The asker may have given up: nothing to tell then.
+                let _ = port.send(state.status());
+                return Ok(());
+            }
+            EnrichmentMessage::Finished(finished) => state.finish(finished),
+            EnrichmentMessage::Wake => state.wake_at = None,
+        }
+        state.start_what_may(&myself);
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        while let Some(ask) = state.waiting.pop_front() {
+            state.turn_away(ask, "node_stopping", "this node is stopping", BUSY_RETRY_AFTER_MS);
+        }
+        state.calls.close();
+        if tokio::time::timeout(STOP_GRACE, state.calls.wait()).await.is_err() {
+            warn!(provider = %state.id, calls = state.calls.len(), "stopped with calls still out");
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn take(&mut self, ask: Ask) {
+        if self.waiting.len() >= WAITING_MAX {
+            let cause = "too many posts wait for this provider";
+            self.turn_away(ask, "provider_busy", cause, BUSY_RETRY_AFTER_MS);
+        } else {
+            self.waiting.push_back(ask);
+        }
+    }
+
+    fn start_what_may(&mut self, myself: &ActorRef<EnrichmentMessage>) {
+        while self.in_flight < self.concurrency {
+            let Some(ask) = self.waiting.front() else { return };
+            if ask.reply.is_closed() {
+                self.waiting.pop_front();
+                continue;
+            }
+            let now = self.clock.now();
+            if let Err(blocked) = self.admit(now, tokens(&ask.question)) {
+                self.wait(&blocked, now, myself);
+                return;
+            }
+            if let Some(ask) = self.waiting.pop_front() {
+                self.start(ask, myself.clone());
+            }
+        }
+    }
+
+    /// Takes one call from every limit, or from none.
+    fn admit(&mut self, now: Timestamp, token_count: u32) -> Result<(), Blocked> {
+        let paused_ms = self.paused_until.since_ms(now);
+        if paused_ms > 0 {
+            return Err(Blocked::Paused(paused_ms));
+        }
+        let (mut requests, mut tokens) = (self.requests.clone(), self.tokens.clone());
+        if let Some(requests) = &mut requests {
+            requests.admit(now, 1).map_err(Blocked::Rate)?;
+        }
+        if let Some(tokens) = &mut tokens {
+            tokens.admit(now, token_count).map_err(Blocked::Rate)?;
+        }
+        // Last, because being admitted by a half-open breaker makes this call the probe.
+        self.breaker.admit(now).map_err(|open| Blocked::Breaker(open.wait_ms))?;
+        (self.requests, self.tokens) = (requests, tokens);
+        Ok(())
+    }
+
+    /// Turns away whoever would wait too long, and wakes up for the others.
+    fn wait(&mut self, blocked: &Blocked, now: Timestamp, myself: &ActorRef<EnrichmentMessage>) {
+        let (wait_ms, stay, code, cause) = match *blocked {
+            Blocked::Rate(ms) => {
+                let places = START_WAIT_MS_MAX / ms.max(1);
+                let places = usize::try_from(places).unwrap_or(usize::MAX);
+                (
+                    ms,
+                    places,
+                    "provider_rate_limited",
+                    "our own rate limit for this provider is used up",
+                )
+            }
+            Blocked::Breaker(ms) => {
+                let stay = if ms <= START_WAIT_MS_MAX { usize::MAX } else { 0 };
+                (
+                    ms,
+                    stay,
+                    "provider_breaker_open",
+                    "this provider keeps failing; calls are stopped",
+                )
+            }
+            Blocked::Paused(ms) => {
+                let stay = if ms <= START_WAIT_MS_MAX { usize::MAX } else { 0 };
+                (ms, stay, "provider_rate_limited", "this provider asked us to wait")
+            }
+        };
+        let mut away = self.waiting.split_off(stay.min(self.waiting.len()));
+        while let Some(ask) = away.pop_front() {
+            self.turn_away(ask, code, cause, wait_ms);
+        }
+        let wake_at = now.after_ms(wait_ms);
+        let sooner = self.wake_at.is_none_or(|at| wake_at < at);
+        if !self.waiting.is_empty() && sooner {
+            self.wake_at = Some(wake_at);
+            let _ = myself.send_after(Duration::from_millis(wait_ms), || EnrichmentMessage::Wake);
+        }
+    }
+
+    fn turn_away(&mut self, ask: Ask, code: &str, cause: &str, wait_ms: u64) {
+        self.counts.turned_away += 1;
+        let failure = Failure::new(FailureClass::Unavailable, code, cause)
+            .retry_after_ms(Some(wait_ms.max(1)));
+        // Nobody waits: nothing to tell.
+        let _ = ask.reply.send(Err(failure));
+    }
+
+    fn start(&mut self, ask: Ask, myself: ActorRef<EnrichmentMessage>) {
+        self.in_flight += 1;
+        let provider = Arc::clone(&self.provider);
+        self.calls.spawn(async move {
+            let Ask { question, reply } = ask;
+            let answer = answer(provider.as_ref(), &question).await;
+            let outcome = answer.as_ref().map(Spent::of).map_err(Clone::clone);
+            // Nobody waits any more: the post has a new owner, which asks again.
+            let _ = reply.send(answer);
+            // The actor has stopped: there is nobody to count for.
+            let _ = myself.cast(EnrichmentMessage::Finished(Finished { outcome }));
+        });
+    }
+
+    fn finish(&mut self, finished: Finished) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.counts.calls += 1;
+        let now = self.clock.now();
+        match finished.outcome {
+            Ok(spent) => {
+                self.breaker.success();
+                self.counts.input_tokens += u64::from(spent.input_tokens);
+                self.counts.output_tokens += u64::from(spent.output_tokens);
+                self.counts.cost_microdollars += spent.cost_microdollars;
+            }
+            Err(failure) => {
+                self.counts.failures += 1;
+                debug!(provider = %self.id, code = failure.code, "call failed");
+                self.note_failure(&failure, now);
+            }
+        }
+    }
+
+    fn note_failure(&mut self, failure: &Failure, now: Timestamp) {
+        let opened = match failure.class {
+            // The service works; it is this post it cannot do.
+            FailureClass::Terminal => {
+                self.breaker.success();
+                false
+            }
+            FailureClass::Unavailable if failure.code == "provider_unauthorized" => {
+                self.breaker.open(now);
+                true
+            }
+            FailureClass::Retry | FailureClass::Unavailable => self.breaker.failure(now),
+        };
+        if opened {
+            warn!(provider = %self.id, code = failure.code, cause = failure.cause, "breaker opened");
+        }
+        if let (FailureClass::Unavailable, Some(ms)) = (failure.class, failure.retry_after_ms) {
+            self.paused_until = self.paused_until.max(now.after_ms(ms));
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            in_flight: self.in_flight,
+            waiting: self.waiting.len(),
+            breaker: self.breaker.state(),
+            calls: self.counts.calls,
+            failures: self.counts.failures,
+            turned_away: self.counts.turned_away,
+            input_tokens: self.counts.input_tokens,
+            output_tokens: self.counts.output_tokens,
+            cost_microdollars: self.counts.cost_microdollars,
+        }
+    }
+}
+
+impl Spent {
+    const fn of(reply: &Reply) -> Self {
+        Self {
+            input_tokens: reply.input_tokens,
+            output_tokens: reply.output_tokens,
+            cost_microdollars: reply.cost_microdollars,
+        }
+    }
+}
+
+/// Asks; a panic of the provider is a failure of this call and of nothing else.
+async fn answer(provider: &dyn Provider, question: &Question) -> Result<Reply, Failure> {
+    // Unwind safe: the provider is shared by reference, and nothing of ours is half changed.
+    let call = AssertUnwindSafe(async { provider.ask(question).await });
+    call.catch_unwind().await.unwrap_or_else(|_panic| {
+        Err(Failure::new(
+            FailureClass::Retry,
+            "provider_panicked",
+            "the provider's code failed unexpectedly; the log has the details",
+        ))
+    })
+}
+
+/// What the call will take from the token rate, at most.
+fn tokens(question: &Question) -> u32 {
+    let text = super::builtin::clip(&question.text.content, super::recipe::INPUT_BYTES_MAX);
+    estimate_tokens(text).saturating_add(question.max_output_tokens)
+}

@@ -1,0 +1,88 @@
+//! AI services behind one trait.
+//!
+//! To add a service: implement [`Provider`]. Two examples are beside this file:
+//! [`Builtin`](super::builtin::Builtin) (in the process) and [`network::Network`] (over HTTP).
+
+pub mod network;
+
+use std::sync::Arc;
+
+use copydesk_core::content::{Field, FieldValue, PostText};
+use copydesk_core::failure::Failure;
+use copydesk_proto::TraceContext;
+use futures::future::BoxFuture;
+
+use super::recipe::Recipe;
+
+/// One AI job for one revision of a post.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// What to make.
+    pub recipe: Recipe,
+    /// The field the answer is for: its limits apply.
+    pub field: Field,
+    /// The post, and the site's terms.
+    pub text: Arc<PostText>,
+    /// Constant over all tries of this job, so that a service may recognise a repeat.
+    pub call_id: String,
+    /// The trace this call belongs to.
+    pub trace: Option<TraceContext>,
+    /// Most tokens the answer may take; [`Recipe::output_tokens_max`] where nothing else is said.
+    pub max_output_tokens: u32,
+}
+
+/// What came of a question, cleaned and ready for WordPress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The value for the question's field. Empty when there is nothing to say about the post; an
+    /// empty value is never written.
+    pub value: FieldValue,
+    /// The model that answered, as the service named it.
+    pub model: String,
+    /// Prompt tokens of all calls made; estimated where the service gave none.
+    pub input_tokens: u32,
+    /// Answer tokens of all calls made; estimated where the service gave none.
+    pub output_tokens: u32,
+    /// Price of all calls made, in millionths of a dollar, rounded up.
+    pub cost_microdollars: u64,
+}
+
+/// An AI service.
+///
+/// - `ask` is one logical call: at most two requests leave for it (one repair of a malformed or
+///   cut-off answer). It does not wait for limits and does not try again after errors: that is
+///   the [actor's](super::actor) and the post's business.
+/// - It ends: within the timeout of its settings, with a [`Reply`] whose value has been cleaned,
+///   or with a [`Failure`] in words an operator can act on, without post content or secrets.
+/// - Dropping the future abandons the call; the service may still bill it.
+pub trait Provider: Send + Sync + 'static {
+    /// Asks the question.
+    fn ask<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Reply, Failure>>;
+}
+
+/// What tokens cost, in millionths of a dollar per million tokens: $0.15 is 150,000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Prices {
+    /// Per million prompt tokens.
+    pub input_microdollars_per_million: u64,
+    /// Per million answer tokens.
+    pub output_microdollars_per_million: u64,
+}
+
+impl Prices {
+    /// The price of a call in millionths of a dollar, rounded up, so that no call is free by
+    /// rounding.
+    #[must_use]
+    pub fn cost_microdollars(self, input_tokens: u32, output_tokens: u32) -> u64 {
+        let cost = u128::from(input_tokens) * u128::from(self.input_microdollars_per_million)
+            + u128::from(output_tokens) * u128::from(self.output_microdollars_per_million);
+        u64::try_from(cost.div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    }
+}
+
+/// Tokens of a text when the service does not say: one per four bytes is high for English and
+/// about right for other scripts, and never zero. Better booked too much than not at all.
+#[must_use]
+pub fn estimate_tokens(text: &str) -> u32 {
+    u32::try_from(text.len().div_ceil(4)).unwrap_or(u32::MAX).max(1)
+}
