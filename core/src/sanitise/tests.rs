@@ -153,6 +153,17 @@ fn only_the_posts_own_addresses_stay() {
 }
 
 #[test]
+fn a_post_of_nested_tags_is_searched_not_parsed() {
+    // A parser takes minutes for this in a debug build.
+    let own = "https://press.example/r";
+    let content = format!("{}{own}", "<div>".repeat(50_000));
+    let post = PostText { content, ..PostText::default() };
+    let answer = FieldValue::Text(format!("See {own} and https://evil.example/"));
+    let expected = FieldValue::Text(format!("See {own} and"));
+    assert_eq!(sanitise(&Field::Excerpt, &answer, &post), Ok(expected));
+}
+
+#[test]
 fn invisible_characters_go() {
     check(&[
         ("safe\u{202e}txt\u{202c}", "safetxt"),
