@@ -287,7 +287,8 @@ impl State {
         let sooner = self.wake_at.is_none_or(|at| wake_at < at);
         if !self.waiting.is_empty() && sooner {
             self.wake_at = Some(wake_at);
-            let _ = myself.send_after(Duration::from_millis(wait_ms), || EnrichmentMessage::Wake);
+            // The timer runs by itself; an early or late one finds nothing to do.
+            drop(myself.send_after(Duration::from_millis(wait_ms), || EnrichmentMessage::Wake));
         }
     }
 

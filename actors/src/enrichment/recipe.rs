@@ -194,14 +194,6 @@ impl Recipe {
         }
     }
 
-    /// Whether a model is needed: without terms there is no category to choose, and without text
-    /// nothing to write about.
-    #[must_use]
-    pub fn has_work(self, post: &PostText) -> bool {
-        !(self == Self::Categories && post.terms.is_empty())
-            && !(post.content.trim().is_empty() && post.title.trim().is_empty())
-    }
-
     /// The value of a post there is nothing to say about.
     #[must_use]
     pub const fn empty(self) -> FieldValue {
@@ -211,11 +203,15 @@ impl Recipe {
         }
     }
 
-    /// The prompt for a post. `boundary` is random per call, so that no post can name it.
+    /// The prompt for a post; `None` when there is no text to write about, or no category to
+    /// choose. `boundary` is random per call, so that no post can name it.
     #[must_use]
-    pub fn prompt(self, post: &PostText, boundary: u64) -> Prompt {
-        let boundary = format!("POST-{boundary:016x}");
+    pub fn prompt(self, post: &PostText, boundary: u64) -> Option<Prompt> {
         let text = plain_text(&post.content);
+        if text.is_empty() || (self == Self::Categories && post.terms.is_empty()) {
+            return None;
+        }
+        let boundary = format!("POST-{boundary:016x}");
         let language = language::detect(&text).unwrap_or(&post.language);
         let in_language = if language.is_empty() {
             "the language of the post".to_owned()
@@ -246,7 +242,7 @@ impl Recipe {
         }
         user.push('\n');
         user.push_str(&boundary);
-        Prompt { system, user }
+        Some(Prompt { system, user })
     }
 
     /// The value in a model's answer, not yet cleaned.
@@ -263,21 +259,17 @@ impl Recipe {
             .validator
             .validate(&answer)
             .map_err(|error| Misfit::Schema { path: error.schema_path().to_string() })?;
-        match answer[self.property()].take() {
-            Value::String(text) => Ok(FieldValue::Text(text)),
-            Value::Array(items) => {
-                let items = items.into_iter().filter_map(|item| match item {
-                    Value::String(text) => Some(text),
-                    _ => None,
-                });
-                Ok(FieldValue::List(self.allowed(items, post)))
-            }
-            _ => Err(Misfit::Schema { path: self.property().to_owned() }),
+        // The schema says: one text, or a list of texts.
+        let value = answer[self.property()].take();
+        if let Value::String(text) = value {
+            return Ok(FieldValue::Text(text));
         }
+        let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+        Ok(FieldValue::List(self.allowed(items.iter().filter_map(Value::as_str), post)))
     }
 
     /// Terms as the site spells them; where the site's terms are known, no others.
-    fn allowed(self, items: impl Iterator<Item = String>, post: &PostText) -> Vec<String> {
+    fn allowed<'a>(self, items: impl Iterator<Item = &'a str>, post: &PostText) -> Vec<String> {
         let existing_only =
             self == Self::Categories || (self == Self::Tags && !post.terms.is_empty());
         let mut allowed: Vec<String> = Vec::new();
@@ -288,7 +280,7 @@ impl Recipe {
             let item = match known {
                 Some(term) => term.clone(),
                 None if existing_only => continue,
-                None => item,
+                None => item.to_owned(),
             };
             if !allowed.contains(&item) {
                 allowed.push(item);

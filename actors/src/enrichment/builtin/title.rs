@@ -109,7 +109,7 @@ fn headline(sentence: &str) -> Option<String> {
     if sentence.ends_with(['?', '？', '؟']) {
         return None;
     }
-    let body = sentence.trim_end_matches(|c| c == '.' || c == '。' || c == '।' || c == '۔');
+    let body = sentence.trim_end_matches(['.', '。', '।', '۔']);
     let whole = |text: &str| (WIDTH_MIN..=WIDTH_MAX).contains(&language::width(text));
     if whole(body) {
         return Some(body.to_owned());
@@ -120,7 +120,7 @@ fn headline(sentence: &str) -> Option<String> {
     }
     // The last clause mark that leaves a headline of some length and is followed by a space:
     // a comma in a number is none.
-    let cuts = body.char_indices().filter(|(at, c)| {
+    let mut cuts = body.char_indices().filter(|(at, c)| {
         let after = &body[at + c.len_utf8()..];
         summary::is_clause_mark(*c)
             && (after.starts_with(char::is_whitespace) || language::is_wide(*c))
@@ -128,7 +128,7 @@ fn headline(sentence: &str) -> Option<String> {
             && whole(&body[..*at])
             && body[..*at].matches(',').count() == 0
     });
-    let (at, _) = cuts.last()?;
+    let (at, _) = cuts.next_back()?;
     let clause = body[..at].trim_end_matches(|c: char| c.is_whitespace() || sentence::is_mark(c));
     Some(clause.to_owned())
 }

@@ -216,8 +216,7 @@ async fn fifty_megabytes_of_answer_are_refused() {
 #[tokio::test]
 async fn a_post_with_nothing_to_say_costs_nothing() {
     let stub = Stub::start(vec![openai(SUMMARY, "stop")]).await;
-    let mut question = question_about(Recipe::Summary, " ");
-    std::sync::Arc::make_mut(&mut question.text).title.clear();
+    let question = question_about(Recipe::Summary, "<figure><img src=x></figure>[gallery]");
     let reply = ask(&stub, Kind::OpenAi, &question).await.unwrap();
     assert_eq!(reply.value, Recipe::Summary.empty());
     assert_eq!(reply.cost_microdollars, 0);

@@ -13,20 +13,17 @@ use serde_json::Value;
 use super::NetworkSettings;
 
 /// Classifies an error. Words of the service itself are not repeated: they may hold the post.
-pub(super) fn of(error: &genai::Error, settings: &NetworkSettings) -> Failure {
-    match error {
-        genai::Error::WebModelCall { webc_error, .. }
-        | genai::Error::WebAdapterCall { webc_error, .. } => of_web(webc_error, settings),
-        other => of_library(other),
-    }
-}
-
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "genai's errors are not ours and grow with every release; the rest is one case"
 )]
-fn of_library(error: &genai::Error) -> Failure {
+pub(super) fn of(error: &genai::Error, settings: &NetworkSettings) -> Failure {
     match error {
+        genai::Error::WebModelCall { webc_error, .. }
+        | genai::Error::WebAdapterCall { webc_error, .. } => of_web(webc_error, settings),
+        genai::Error::HttpError { status, body, headers, .. } => {
+            of_status(*status, body, headers, settings)
+        }
         genai::Error::ChatResponseGeneration { .. }
         | genai::Error::InvalidJsonResponseElement { .. }
         | genai::Error::NoChatResponse { .. }

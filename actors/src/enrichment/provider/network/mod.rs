@@ -130,11 +130,9 @@ impl Network {
 
     async fn ask_model(&self, question: &Question) -> Result<Reply, Failure> {
         let mut spent = Spent::new(&self.settings.model);
-        if !question.recipe.has_work(&question.text) {
-            let empty = question.recipe.empty();
-            return Ok(spent.reply(empty, self.settings.prices));
-        }
-        let prompt = question.recipe.prompt(&question.text, rand::random());
+        let Some(prompt) = question.recipe.prompt(&question.text, rand::random()) else {
+            return Ok(spent.reply(question.recipe.empty(), self.settings.prices));
+        };
         let answer = self.call(question, &prompt, None, &mut spent).await?;
         let value = match answer.value(question) {
             Ok(value) => value,
