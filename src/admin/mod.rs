@@ -7,7 +7,7 @@ mod desk;
 mod guard;
 mod problem;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use access::{Access, AccessError, FILE_NAME};
 pub use api::{AdminApi, Followed, HoldRequest, List};

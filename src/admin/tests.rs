@@ -17,7 +17,7 @@ use crate::http::Drain;
 
 /// A desk with one post, `news/42`; writes down what it is asked to do.
 #[derive(Default)]
-struct Fake {
+pub(crate) struct Fake {
     asked: Mutex<Vec<String>>,
 }
 

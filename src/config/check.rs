@@ -94,8 +94,7 @@ impl Check<'_> {
             self.refuse("telemetry.sampling", "sampling must be 0.0 to 1.0", "");
         }
         self.range("limits.posts_busy_max", config.limits.posts_busy_max, 1, 1_000_000);
-        let in_flight = config.limits.records_in_flight_max;
-        self.range("limits.records_in_flight_max", in_flight, 1, 1_000_000);
+        self.range("limits.posts_idle_max", config.limits.posts_idle_max, 0, 1_000_000);
         self.range("retention.days", config.retention.days, 1, 3_650);
         self.log();
     }

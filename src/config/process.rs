@@ -132,16 +132,16 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Posts with a live sequencer; the others wait in the log.
+    /// Posts at work at once; the others wait in the log.
     pub posts_busy_max: usize,
-    /// Records read from the log and not yet dealt with.
-    pub records_in_flight_max: usize,
+    /// Posts at rest that are kept in memory for their next event.
+    pub posts_idle_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        // About 7 KB of memory a busy post: 10,000 posts stay under 70 MB.
-        Self { posts_busy_max: 10_000, records_in_flight_max: 4_096 }
+        // A busy post costs about 10 KB and the text it works on: at 20 KB of text, 60 MB.
+        Self { posts_busy_max: 2_000, posts_idle_max: 1_000 }
     }
 }
 

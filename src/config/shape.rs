@@ -161,7 +161,7 @@ pub struct SourceSecret {
 }
 
 /// How a source signs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheme {
     /// `X-WP-Timestamp`, `X-WP-Signature`: hex HMAC-SHA256 of `timestamp.body`.

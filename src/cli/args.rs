@@ -1,0 +1,267 @@
+//! The command line, with help that teaches.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::config::{Scheme, SecretRef};
+
+const EXAMPLES: &str = "\
+First steps:
+  copydesk init --url https://news.example.org --user editor
+  copydesk check                     says what is wrong, and how to mend it
+  copydesk serve
+  copydesk send --post 42            a signed test webhook
+  copydesk events follow             watch what becomes of it";
+
+/// The desk between WordPress sites and AI services.
+///
+/// Takes signed webhooks, puts each post's events in order, has AI enrich them, and writes the
+/// results back to WordPress: every accepted event exactly once in effect, in order per post, and
+/// never over a person's words.
+#[derive(Debug, Parser)]
+#[command(name = "copydesk", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    /// The configuration file [default: copydesk.toml].
+    #[arg(long, short, global = true, env = "COPYDESK_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON, for programs.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a node: take webhooks in, enrich, write back.
+    ///
+    /// Stops on SIGTERM or Ctrl-C: new webhooks are refused, those under way are finished.
+    #[command(after_help = "\
+Examples:
+  copydesk serve
+  copydesk serve --config /etc/copydesk/copydesk.toml
+  COPYDESK_HTTP_LISTEN=0.0.0.0:8080 copydesk serve")]
+    Serve,
+    /// Write a commented copydesk.toml and a webhook secret to start from.
+    #[command(after_help = "\
+Examples:
+  copydesk init
+  copydesk init --site news --url https://news.example.org --user editor")]
+    Init(InitArgs),
+    /// Check configuration, log, WordPress and AI services, and say how to mend what is wrong.
+    #[command(after_help = "\
+Exit code 0 when all is well, 1 when something is wrong, 78 when the configuration is.")]
+    Check,
+    /// Sign a test webhook and send it.
+    #[command(after_help = "\
+Examples:
+  copydesk send --post 42
+  copydesk send --source news --event post.published --content 'Text of the post.'
+  copydesk send --post 42 --key k-1 --repeat 2         the second is a duplicate
+  copydesk send --url http://127.0.0.1:8080/webhooks/news --secret env:NEWS_SECRET")]
+    Send(SendArgs),
+    /// How the running node is.
+    Status,
+    /// Look at events.
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// Look at posts.
+    #[command(subcommand)]
+    Posts(PostsCommand),
+    /// Look at what needs a person, and decide.
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
+    /// Hold work; webhooks are still taken in. Without a scope: what is held.
+    #[command(after_help = "\
+Scopes: all, site:NAME, source:NAME, provider:NAME, enrichment:NAME, route:NAME, post:SITE/ID
+
+Examples:
+  copydesk hold
+  copydesk hold site:news --reason 'moving to a new server'
+  copydesk resume site:news")]
+    Hold(HoldArgs),
+    /// Release a hold; work goes on in order.
+    Resume {
+        /// What to release, as `copydesk hold` shows it.
+        scope: String,
+    },
+    /// Read the whole log and check the promises: order, once, nothing lost.
+    Verify,
+    /// Print completions for a shell.
+    #[command(after_help = "\
+Examples:
+  copydesk completions bash > /etc/bash_completion.d/copydesk
+  copydesk completions zsh > ~/.zfunc/_copydesk")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page, or write one for each command into a folder.
+    #[command(after_help = "\
+Examples:
+  copydesk man | man -l -
+  copydesk man --dir /usr/local/share/man/man1")]
+    Man {
+        /// A folder that exists.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// What `init` writes.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// A short name for the site: a-z, 0-9, - and _.
+    #[arg(long, default_value = "news")]
+    pub site: String,
+    /// Address of the site's front page.
+    #[arg(long, default_value = "http://localhost")]
+    pub url: String,
+    /// A WordPress user who may edit the posts.
+    #[arg(long, default_value = "copydesk")]
+    pub user: String,
+}
+
+/// What `send` sends.
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// The source to send as; needless when there is only one.
+    #[arg(long, conflicts_with_all = ["url", "secret"])]
+    pub source: Option<String>,
+    /// Where to send, when not to the node of the configuration.
+    #[arg(long, requires = "secret")]
+    pub url: Option<String>,
+    /// Where the secret is kept: env:NAME or file:PATH. Never the secret itself.
+    #[arg(long, requires = "url")]
+    pub secret: Option<SecretRef>,
+    /// How to sign, with --url.
+    #[arg(long, value_enum, default_value_t, requires = "url")]
+    pub scheme: Scheme,
+    /// The event type.
+    #[arg(long, default_value = "post.published")]
+    pub event: String,
+    /// The post's number.
+    #[arg(long, default_value_t = 1)]
+    pub post: u64,
+    /// The post's title.
+    #[arg(long)]
+    pub title: Option<String>,
+    /// The post's text; without it, Copydesk reads the post from WordPress.
+    #[arg(long)]
+    pub content: Option<String>,
+    /// The idempotency key; a new one for each webhook when left out.
+    #[arg(long)]
+    pub key: Option<String>,
+    /// How many to send, one after the other.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub repeat: u32,
+}
+
+/// Which rows a list shows.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only of this site.
+    #[arg(long)]
+    pub site: Option<String>,
+    /// Only in this state.
+    #[arg(long)]
+    pub state: Option<String>,
+    /// Only what comes after the last row of an earlier list: its position or time.
+    #[arg(long)]
+    pub before: Option<u64>,
+    /// At most so many, up to 200.
+    #[arg(long, default_value_t = crate::admin::ROWS_DEFAULT)]
+    pub limit: usize,
+}
+
+/// Look at events.
+#[derive(Debug, Subcommand)]
+pub enum EventsCommand {
+    /// The newest events.
+    List {
+        /// Which rows.
+        #[command(flatten)]
+        list: ListArgs,
+        /// Only of this post: SITE/ID.
+        #[arg(long)]
+        post: Option<String>,
+    },
+    /// One event.
+    Show {
+        /// The id its sender was told.
+        event_id: String,
+    },
+    /// Watch what happens, as it happens. Ctrl-C ends it.
+    #[command(after_help = "\
+Examples:
+  copydesk events follow
+  copydesk events follow --post news/42
+  copydesk events follow --json | jq -r .text")]
+    Follow {
+        /// Only of this post: SITE/ID.
+        #[arg(long)]
+        post: Option<String>,
+    },
+}
+
+/// Look at posts.
+#[derive(Debug, Subcommand)]
+pub enum PostsCommand {
+    /// The posts last touched.
+    List {
+        /// Which rows.
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// One post and its whole journey.
+    Show {
+        /// SITE/ID, for example news/42.
+        post: String,
+    },
+}
+
+/// Look at what needs a person, and decide.
+#[derive(Debug, Subcommand)]
+pub enum DeadLettersCommand {
+    /// What waits.
+    List {
+        /// Which rows.
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// The dead letters of a post, and the journey that led there.
+    Show {
+        /// SITE/ID, for example news/42.
+        post: String,
+    },
+    /// Try again; what was paid for is kept.
+    Retry(DeadLetterArgs),
+    /// Give up; the post's later events go on.
+    Drop(DeadLetterArgs),
+}
+
+/// A dead letter.
+#[derive(Debug, Args)]
+pub struct DeadLetterArgs {
+    /// SITE/ID, for example news/42.
+    pub post: String,
+    /// The run, as the list shows it; needless when the post has one dead letter.
+    pub run: Option<u64>,
+}
+
+/// What `hold` holds.
+#[derive(Debug, Args)]
+pub struct HoldArgs {
+    /// What to hold.
+    pub scope: Option<String>,
+    /// Why, for whoever finds it.
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// Who; your login name when left out.
+    #[arg(long)]
+    pub by: Option<String>,
+}

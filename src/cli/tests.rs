@@ -1,0 +1,255 @@
+#![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use clap::{CommandFactory, Parser};
+use copydesk_core::refusal::{Code, Refusal};
+use copydesk_core::signature::{Secret, SecretRing, WP_RELAY};
+use copydesk_core::webhook::{Head, SourceRules, verify};
+use copydesk_proto::{SourceId, Timestamp};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::args::{Cli, InitArgs};
+use super::output::{Output, plain, table, time};
+use super::{init, run};
+use crate::admin::tests::Fake;
+use crate::admin::{Access, AdminApi};
+use crate::config::{Environment, Loaded};
+use crate::http::{Drain, Ingress, Intake, Receipt, Server, Storing};
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// A node's two listeners with nothing behind them but a fake desk and real verification.
+struct Node {
+    folder: TempDir,
+    config: PathBuf,
+    drain: Drain,
+    _runtime: Runtime,
+}
+
+struct Verifying(SourceRules);
+
+impl Intake for Verifying {
+    fn knows(&self, path: &str) -> Option<SourceId> {
+        path.strip_prefix("/webhooks/")?.parse().ok()
+    }
+
+    fn receive(&self, _: &SourceId, head: &Head<'_>, body: Bytes) -> Result<Storing, Refusal> {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let now = Timestamp(i64::try_from(now.as_millis()).unwrap());
+        let webhook = verify(&self.0, head, &body, now)?;
+        let event_id = format!("{} {}", webhook.payload.event_type, webhook.post);
+        Ok(Box::pin(async { Ok(Receipt { event_id, duplicate: false }) }))
+    }
+
+    fn ready(&self) -> Result<(), Refusal> {
+        Err(Code::LogUnavailable.refuse("never asked"))
+    }
+}
+
+impl Node {
+    fn start() -> Self {
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = Runtime::new().unwrap();
+        let drain = Drain::default();
+        let any = "127.0.0.1:0".parse().unwrap();
+        let bind = || runtime.block_on(Server::bind(any, 10, 10, drain.clone())).unwrap();
+        let (public, admin) = (bind(), bind());
+        let listen = public.address().unwrap();
+
+        let data = folder.path().join("data");
+        let access = Access::publish(&data, admin.address().unwrap()).unwrap();
+        let desk = Arc::new(Fake::default());
+        let api = Arc::new(AdminApi::new(desk, &access, &[], drain.clone()));
+        runtime.spawn(admin.run(api));
+
+        let ring = SecretRing::new(vec![Secret::new("k1", SECRET.as_bytes()).unwrap()]).unwrap();
+        let name = || "news".parse().unwrap();
+        let rules = SourceRules::new(name(), "news".parse().unwrap(), &WP_RELAY, ring);
+        let ingress = Ingress::new(Arc::new(Verifying(rules)), Vec::new(), drain.clone());
+        runtime.spawn(public.run(Arc::new(ingress)));
+
+        let config = folder.path().join("copydesk.toml");
+        let text = format!(
+            "data_dir = {data:?}\nhttp.listen = \"{listen}\"\n\
+             [sites.news]\nurl = \"http://localhost\"\nuser = \"u\"\n\
+             application_password = \"env:P\"\n\
+             [sources.news]\nsecrets = [{{ id = \"k1\", value = \"env:S\" }}]\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        Self { folder, config, drain, _runtime: runtime }
+    }
+
+    /// Runs a command; what it printed, or how it failed.
+    fn says(&self, args: &[&str]) -> Result<String, String> {
+        let config = self.config.to_str().unwrap();
+        let args = ["copydesk", "--config", config].into_iter().chain(args.iter().copied());
+        let cli = Cli::try_parse_from(args).unwrap();
+        let printed = Printed::default();
+        let output = Output::to(cli.json, Box::new(printed.clone()));
+        let env = Environment::from([("S", SECRET), ("USER", "ann")]);
+        let result = run(cli, &env, &output).map_err(|error| format!("{error:#}"))?;
+        let text = String::from_utf8(printed.0.lock().unwrap().clone()).unwrap();
+        // ExitCode has no equality; its Debug form has.
+        let well = format!("{result:?}") == format!("{:?}", ExitCode::SUCCESS);
+        if well { Ok(text) } else { Err(text) }
+    }
+}
+
+#[derive(Clone, Default)]
+struct Printed(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Printed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+    for args in [
+        "send --source a --url http://x --secret env:A",
+        "send --url http://x",
+        "send --url http://x --secret plain",
+        "send --repeat 0",
+        "hold a b",
+        "events",
+    ] {
+        let args = ["copydesk"].into_iter().chain(args.split(' '));
+        assert!(Cli::try_parse_from(args.clone()).is_err(), "{args:?}");
+    }
+}
+
+#[test]
+fn commands_show_what_the_desk_knows() {
+    let node = Node::start();
+    let posts = node.says(&["posts", "list"]).unwrap();
+    assert_eq!(
+        posts,
+        "LAST                      POST     STATUS  CONSIDERED  WAITING  DEAD\n\
+         1970-01-01 00:00:00.007Z  news/42  idle    3           0        0\n"
+    );
+    let view = node.says(&["posts", "show", "news/42"]).unwrap();
+    assert!(view.contains("received  received post.published"), "{view}");
+    assert_eq!(node.says(&["events", "list"]).unwrap(), "nothing\n");
+    assert_eq!(node.says(&["events", "list", "--json"]).unwrap(), "[]\n");
+    let followed = node.says(&["events", "follow", "--post", "news/42", "--json"]).unwrap();
+    assert_eq!(followed.lines().count(), 2);
+    let followed = node.says(&["events", "follow", "--post", "news/42"]).unwrap();
+    assert!(followed.contains("news/42           received      received post.pub"), "{followed}");
+    assert!(node.says(&["status"]).unwrap().contains("5 events wait"));
+}
+
+#[test]
+fn commands_steer_the_desk() {
+    let node = Node::start();
+    let held = node.says(&["hold", "site:news", "--reason", "import"]).unwrap();
+    assert!(held.contains("site:news  ann  import"), "{held}");
+    assert!(node.says(&["hold"]).unwrap().contains("all"));
+    assert_eq!(node.says(&["resume", "post:news/42"]).unwrap(), "post:news/42 goes on\n");
+    let retried = node.says(&["dead-letters", "retry", "news/42", "3"]).unwrap();
+    assert_eq!(retried, "run 3 of news/42 is tried again\n");
+
+    for (args, words) in [
+        (&["dead-letters", "drop", "news/42", "3"][..], "it runs again"),
+        (&["dead-letters", "retry", "news/42"][..], "has no dead letter"),
+        (&["events", "show", "../posts"][..], "nothing by this name"),
+        (&["hold", "everything"][..], "a hold is on all"),
+        (&["posts", "show", "42"][..], "SITE/ID"),
+        (&["verify"][..], "no log"),
+        (&["posts", "list", "--limit", "201"][..], "1 to 200"),
+    ] {
+        let error = node.says(args).unwrap_err();
+        assert!(error.contains(words), "{args:?}: {error}");
+    }
+}
+
+#[test]
+fn a_node_that_is_not_there_is_said_in_words() {
+    let node = Node::start();
+    node.drain.begin();
+    let gone =
+        || std::net::TcpStream::connect(Access::read(&data(&node)).unwrap().address).is_err();
+    let started = std::time::Instant::now();
+    while !gone() {
+        assert!(started.elapsed().as_secs() < 20, "the listener stays");
+        std::thread::yield_now();
+    }
+    assert!(node.says(&["status"]).unwrap_err().contains("Is `copydesk serve` running?"));
+    assert!(node.says(&["send"]).unwrap_err().contains("Is `copydesk serve` running?"));
+    std::fs::remove_file(data(&node).join("admin.json")).unwrap();
+    assert!(node.says(&["status"]).unwrap_err().contains("Start one with `copydesk serve`"));
+}
+
+fn data(node: &Node) -> PathBuf {
+    node.folder.path().join("data")
+}
+
+#[test]
+fn a_sent_webhook_is_one_the_ingress_takes() {
+    let node = Node::start();
+    let answer = node.says(&["send", "--post", "42", "--content", "Text."]).unwrap();
+    assert_eq!(answer, "202 {\"status\":\"accepted\",\"event_id\":\"post.published news/42\"}\n");
+    let three = node.says(&["send", "--repeat", "3", "--event", "post.updated"]).unwrap();
+    assert!(three.contains("3 of 3 taken"), "{three}");
+    let refused = node.says(&["send", "--event", "nonsense", "--json"]).unwrap_err();
+    assert!(refused.contains("unknown_event"), "{refused}");
+    let config = std::fs::read_to_string(&node.config).unwrap();
+    let listen = config.split('"').nth(3).unwrap().to_owned();
+    let url = format!("http://{listen}/webhooks/news");
+    assert!(node.says(&["send", "--url", &url, "--secret", "env:S"]).is_ok());
+    let other = node.says(&["send", "--url", &url, "--secret", "env:S", "--scheme", "provider"]);
+    assert!(other.unwrap_err().contains("missing_header"));
+    assert!(node.says(&["send", "--source", "blog"]).unwrap_err().contains("there is: news"));
+}
+
+#[test]
+fn what_init_writes_is_a_valid_configuration() {
+    for (site, url, user) in [
+        ("news", "http://localhost", "copydesk"),
+        ("my-site_2", "https://x.example.org/blog", "Ann \"A\" O'Hara\\"),
+    ] {
+        let args = InitArgs { site: site.to_owned(), url: url.to_owned(), user: user.to_owned() };
+        let text = init::template(&args, Path::new("s/secret"), Path::new("s/password"));
+        let config = Loaded::parse("x", text, &Environment::default()).unwrap().config;
+        let written = config.sites.values().next().unwrap();
+        assert_eq!((written.user.as_str(), written.url.as_str().starts_with(url)), (user, true));
+        assert_eq!(config.routes[0].enrich[0].as_str(), "summary");
+        assert_eq!(config.sources.keys().next().unwrap().as_str(), site);
+    }
+    let bad = InitArgs { site: "News".to_owned(), url: "x".to_owned(), user: String::new() };
+    let text = init::template(&bad, Path::new("s"), Path::new("p"));
+    assert!(Loaded::parse("x", text, &Environment::default()).is_err());
+}
+
+#[test]
+fn pages_are_made_from_the_command_line() {
+    let node = Node::start();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(node.says(&["completions", shell]).unwrap().contains("dead-letters"), "{shell}");
+    }
+    assert!(node.says(&["man"]).unwrap().contains(".TH copydesk 1"));
+    let dir = node.folder.path().to_str().unwrap();
+    node.says(&["man", "--dir", dir]).unwrap();
+    assert!(node.folder.path().join("copydesk-send.1").exists());
+}
+
+#[test]
+fn texts_from_elsewhere_cannot_steer_the_terminal() {
+    assert_eq!(plain("a\u{1b}[2J\r\nb\u{202e}c é"), "a\u{fffd}[2J\u{fffd}\u{fffd}b\u{fffd}c é");
+    let rows = [["é".to_owned(), "1".to_owned()], ["long\n".to_owned(), "2".to_owned()]];
+    assert_eq!(table(["a", "b"], &rows), "A      B\né      1\nlong\u{fffd}  2");
+    assert_eq!(time(1_700_000_000_123), "2023-11-14 22:13:20.123Z");
+    assert_eq!(time(i64::MAX), "?");
+}
