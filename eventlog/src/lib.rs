@@ -2,14 +2,19 @@
 //! conformance suite that checks them; and the snapshot store, which may be deleted at any time.
 
 mod bounds;
+#[cfg(feature = "testing")]
 pub mod conformance;
 pub mod embedded;
+pub mod jetstream;
 mod log;
 mod memory;
 mod snapshots;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use bounds::{HEADER_VALUE_BYTES_MAX, HEADERS_MAX, SUBJECT_BYTES_MAX};
 pub use embedded::EmbeddedLog;
+pub use jetstream::JetStreamLog;
 pub use log::*;
 pub use memory::{AppendFault, Clock, Faults, MemoryLog};
 pub use snapshots::{MemorySnapshots, Snapshot, SnapshotStore};

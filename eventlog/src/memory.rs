@@ -172,9 +172,13 @@ impl Faults {
 impl State {
     fn store(&mut self, new: NewRecord, now_ms: i64) -> Result<Appended, AppendError> {
         if let Some(expected) = new.expected_last {
-            let last = self.subjects.get(&new.subject).and_then(|all| all.last()).copied();
+            let all = self.subjects.get(&new.subject);
+            let last = all.and_then(|all| all.last()).copied();
             if last.unwrap_or_default() != expected {
-                return match last.and_then(|last| self.records.get(&last)) {
+                // What an earlier try of this append stored stands right behind the expected one.
+                let later = (Bound::Excluded(expected), Bound::Unbounded);
+                let next = all.and_then(|all| all.range(later).next());
+                return match next.and_then(|next| self.records.get(next)) {
                     Some(stored) if stored.is_from(&new) => {
                         Ok(Appended::Stored(stored.record.sequence))
                     }

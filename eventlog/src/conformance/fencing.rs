@@ -93,15 +93,20 @@ pub(super) async fn another_payload_under_the_same_expectation_is_refused(host: 
     // The same bytes under another expectation are another append.
     put(&*log, fenced("a", "same", 1)).await;
     assert!(is_fenced(&log.append(fenced("a", "same", 0)).await));
+    // So are the same bytes that were stored without any.
+    put(&*log, record("b", "plain")).await;
+    assert!(is_fenced(&log.append(fenced("b", "plain", 0)).await));
     assert_eq!(texts(&history(&*log, "a").await), ["mine", "same"]);
 }
 
-pub(super) async fn a_retry_after_another_writer_is_refused(host: &mut dyn Host) {
+pub(super) async fn a_retry_finds_its_place_behind_another_writer(host: &mut dyn Host) {
     let log = host.fresh().await;
     let mine = fenced("a", "mine", 0);
     put(&*log, mine.clone()).await;
     put(&*log, fenced("a", "theirs", 1)).await;
-    assert!(is_fenced(&log.append(mine).await));
+    // It was stored, so anything else would be a lie; the next append meets the fence.
+    assert_eq!(put(&*log, mine).await, 1);
+    assert!(is_fenced(&log.append(fenced("a", "mine again", 1)).await));
     assert_eq!(texts(&history(&*log, "a").await), ["mine", "theirs"]);
 }
 

@@ -55,7 +55,7 @@ const CASES: &[Case] = cases! {
         of_racing_writers_one_wins, writers_that_read_and_retry_lose_nothing,
         the_same_fenced_append_again_answers_its_first_place,
         another_payload_under_the_same_expectation_is_refused,
-        a_retry_after_another_writer_is_refused, an_abandoned_fenced_append_is_stored_once,
+        a_retry_finds_its_place_behind_another_writer, an_abandoned_fenced_append_is_stored_once,
         a_fence_is_for_one_subject;
     reading: an_empty_log_answers_everything, history_is_of_one_subject_only,
         history_comes_in_pages, the_stream_comes_in_pages, a_filter_is_the_whole_last_token,

@@ -106,6 +106,19 @@ impl Store {
         Ok(split_subject_key(&key)?.1)
     }
 
+    /// The subject's first sequence after `after`.
+    pub(super) fn next_of(
+        &self,
+        subject: &Subject,
+        after: Sequence,
+    ) -> Result<Option<Sequence>, ReadError> {
+        let Some(from) = after.0.checked_add(1) else { return Ok(None) };
+        let range = subject_key(subject, Sequence(from))..=subject_key(subject, Sequence(u64::MAX));
+        let Some(guard) = self.subjects.range(range).next() else { return Ok(None) };
+        let key = guard.key().map_err(|e| unreadable(subject, &e))?;
+        Ok(Some(split_subject_key(&key)?.1))
+    }
+
     pub(super) fn get(&self, sequence: Sequence) -> Result<Option<Stored>, ReadError> {
         let value = self.records.get(sequence.0.to_be_bytes());
         let value = value.map_err(|e| unreadable(place(sequence), &e))?;

@@ -137,9 +137,8 @@ impl Writer {
         if let Some(expected) = new.expected_last {
             let last = self.last_of(&new.subject).map_err(failed)?;
             if last != expected {
-                let stored = self.stored(last, batch).map_err(failed)?;
-                return match stored.filter(|stored| stored.is_from(new)) {
-                    Some(_) => Ok(Appended::Stored(last)),
+                return match self.earlier_try(new, expected, batch).map_err(failed)? {
+                    Some(first) => Ok(Appended::Stored(first)),
                     None => Err(AppendError::WrongLastSequence { subject: new.subject.clone() }),
                 };
             }
@@ -186,11 +185,18 @@ impl Writer {
         self.last_of.insert(subject.clone(), last);
     }
 
-    fn stored(&self, at: Sequence, batch: &Batch) -> Result<Option<Stored>, ReadError> {
-        match batch.get(at) {
-            Some(value) => record::decode(at, value).map(Some),
-            None => self.store.get(at),
-        }
+    /// Where an earlier try of this very append was stored: right behind the expected record.
+    fn earlier_try(
+        &self,
+        new: &NewRecord,
+        expected: Sequence,
+        batch: &Batch,
+    ) -> Result<Option<Sequence>, ReadError> {
+        let stored = match self.store.next_of(&new.subject, expected)? {
+            Some(next) => self.store.get(next)?,
+            None => batch.first_of(&new.subject)?,
+        };
+        Ok(stored.filter(|stored| stored.is_from(new)).map(|stored| stored.record.sequence))
     }
 
     fn trim(&mut self, subject: &Subject, below: Sequence) -> Result<(), Trim> {
@@ -266,9 +272,14 @@ struct Batch {
 }
 
 impl Batch {
-    fn get(&self, sequence: Sequence) -> Option<&Bytes> {
-        let place = sequence.0.checked_sub(self.after.0 + 1)?;
-        self.values.get(usize::try_from(place).ok()?)
+    fn first_of(&self, subject: &Subject) -> Result<Option<Stored>, ReadError> {
+        for (value, sequence) in self.values.iter().zip(self.after.0 + 1..) {
+            let stored = record::decode(Sequence(sequence), value)?;
+            if stored.record.subject == *subject {
+                return Ok(Some(stored));
+            }
+        }
+        Ok(None)
     }
 }
 

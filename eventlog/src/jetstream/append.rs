@@ -1,0 +1,149 @@
+//! One append: the same bytes under the same expectation until the outcome is known.
+
+use std::error::Error as _;
+use std::time::{Duration, Instant};
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::{self, ErrorCode};
+use rand::Rng;
+
+use super::convert;
+use super::read::Reader;
+use super::settings::{RETRY_PAUSE_MS, SUBJECT_PREFIX, Settings};
+use crate::{AppendError, Appended, NewRecord, Sequence, bounds};
+
+/// Looks that find nothing behind the expected sequence although the server says that it is
+/// not the last. A record on its way is there at the next look; an expectation beyond the end
+/// never is.
+const EMPTY_LOOKS_MAX: u32 = 3;
+
+/// What one try came to.
+enum Try {
+    Done(Appended),
+    /// The subject's last sequence is another one.
+    Contested,
+    /// Nothing was stored by this try, for want of space.
+    Full(String),
+    /// Nothing was stored by this try, and nothing will be.
+    Refused(String),
+    Unknown(String),
+}
+
+/// Checks what the stream could not take.
+pub(super) fn check(record: &NewRecord) -> Result<(), AppendError> {
+    bounds::check(record)?;
+    if record.subject.as_str().starts_with(SUBJECT_PREFIX) {
+        return Ok(());
+    }
+    Err(AppendError::Refused(format!("the subject does not begin with {SUBJECT_PREFIX}")))
+}
+
+/// Appends a checked record.
+pub(super) async fn append(
+    reader: &Reader,
+    settings: &Settings,
+    new: &NewRecord,
+) -> Result<Appended, AppendError> {
+    let headers = convert::headers(new)?;
+    let deadline = Instant::now()
+        + match (new.expected_last, new.message_id) {
+            (Some(_), _) => settings.fenced_append_max,
+            (None, Some(_)) => settings.append_max,
+            // Nothing tells a second copy from the first, so there is one try.
+            (None, None) => Duration::ZERO,
+        };
+    let mut unknown = None;
+    let mut empty_looks = 0;
+    loop {
+        match try_once(reader, new, &headers).await {
+            Try::Done(appended) => return Ok(appended),
+            Try::Contested => match contested(reader, new).await {
+                Ok(Some(outcome)) => return outcome,
+                Ok(None) => {
+                    empty_looks += 1;
+                    if empty_looks == EMPTY_LOOKS_MAX && unknown.is_none() {
+                        return Err(wrong_last(new));
+                    }
+                }
+                Err(reason) => unknown = Some(reason),
+            },
+            // An earlier try may have been stored after all.
+            Try::Full(reason) if unknown.is_none() => return Err(AppendError::Full(reason)),
+            Try::Refused(reason) if unknown.is_none() => return Err(AppendError::Refused(reason)),
+            Try::Full(reason) | Try::Refused(reason) | Try::Unknown(reason) => {
+                unknown = Some(reason);
+            }
+        }
+        let pause = Duration::from_millis(rand::rng().random_range(RETRY_PAUSE_MS));
+        if Instant::now() + pause >= deadline {
+            let reason = unknown.unwrap_or_else(|| "the subject is contested".to_owned());
+            return Err(AppendError::Unknown(reason));
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn try_once(reader: &Reader, new: &NewRecord, headers: &HeaderMap) -> Try {
+    let subject = new.subject.as_str().to_owned();
+    let sent = reader.context.publish_with_headers(subject, headers.clone(), new.payload.clone());
+    let ack = match sent.await {
+        Ok(ack) => ack.await,
+        Err(error) => Err(error),
+    };
+    match ack {
+        Ok(ack) if ack.duplicate => Try::Done(Appended::Duplicate(Sequence(ack.sequence))),
+        Ok(ack) => Try::Done(Appended::Stored(Sequence(ack.sequence))),
+        Err(error) => classify(&error),
+    }
+}
+
+fn classify(error: &PublishError) -> Try {
+    let reason = error.to_string();
+    match error.kind() {
+        PublishErrorKind::WrongLastSequence => Try::Contested,
+        PublishErrorKind::MaxPayloadExceeded => Try::Refused(reason),
+        PublishErrorKind::Other => match error.source().and_then(|e| e.downcast_ref()) {
+            Some(refusal) => classify_refusal(refusal, reason),
+            None => Try::Unknown(reason),
+        },
+        PublishErrorKind::StreamNotFound
+        | PublishErrorKind::WrongLastMessageId
+        | PublishErrorKind::TimedOut
+        | PublishErrorKind::BrokenPipe
+        | PublishErrorKind::MaxAckPending => Try::Unknown(reason),
+    }
+}
+
+fn classify_refusal(refusal: &jetstream::Error, reason: String) -> Try {
+    match refusal.error_code() {
+        ErrorCode::STREAM_WRONG_LAST_SEQUENCE | ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT => {
+            Try::Contested
+        }
+        ErrorCode::STREAM_STORE_FAILED
+        | ErrorCode::INSUFFICIENT_RESOURCES
+        | ErrorCode::STORAGE_RESOURCES_EXCEEDED
+        | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED => Try::Full(reason),
+        ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM => Try::Refused(reason),
+        // 10158 and 10163 among them: the leader has just changed or a copy is on its way.
+        _ => Try::Unknown(reason),
+    }
+}
+
+/// Whose record stands behind the expected one: an earlier try of this append, which was then
+/// stored, or another writer's. `None` when none can be seen.
+async fn contested(
+    reader: &Reader,
+    new: &NewRecord,
+) -> Result<Option<Result<Appended, AppendError>>, String> {
+    let expected = new.expected_last.unwrap_or_default();
+    let next = reader.next_of(&new.subject, expected).await.map_err(|e| e.to_string())?;
+    Ok(next.map(|stored| match stored.is_from(new) {
+        true => Ok(Appended::Stored(stored.record.sequence)),
+        false => Err(wrong_last(new)),
+    }))
+}
+
+fn wrong_last(new: &NewRecord) -> AppendError {
+    AppendError::WrongLastSequence { subject: new.subject.clone() }
+}

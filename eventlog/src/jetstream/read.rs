@@ -1,0 +1,285 @@
+//! Reads: single records from the stream's leader, more through a consumer that lives only for
+//! the read.
+//!
+//! A consumer may run on a follower that lags, so each read first asks the leader for its end
+//! and goes on until it has seen a record at or after it.
+
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::Context;
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
+use tokio_util::sync::CancellationToken;
+
+use super::convert::{self, Stored, corrupt, filter_subjects};
+use super::pull::Pull;
+use super::settings::{SINGLE_GETS_MAX, SUBJECTS};
+use crate::{Filter, LogId, ReadError, Record, Sequence, Subject};
+
+/// Pause before a failed read is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What reading needs. Clones share the connection.
+#[derive(Clone)]
+pub(super) struct Reader {
+    pub(super) context: Context,
+    pub(super) stream: Stream,
+    pub(super) id: LogId,
+    pub(super) read_max: Duration,
+    pub(super) closed: CancellationToken,
+}
+
+/// How long a read is tried. What is corrupt stays so, and is not tried again.
+struct Patience {
+    deadline: Instant,
+    closed: CancellationToken,
+}
+
+impl Patience {
+    fn check(&self) -> Result<(), ReadError> {
+        if self.closed.is_cancelled() { Err(closed()) } else { Ok(()) }
+    }
+
+    /// Waits before the next try; fails when there is no time for one.
+    async fn pause(&self, reason: String) -> Result<(), ReadError> {
+        if Instant::now() + PAUSE >= self.deadline {
+            return Err(ReadError::Unavailable(reason));
+        }
+        tokio::time::sleep(PAUSE).await;
+        Ok(())
+    }
+}
+
+/// A position from which a message is wanted, as the leader's API takes it.
+enum Get<'a> {
+    LastOf(&'a str),
+    NextOf(&'a str, u64),
+}
+
+impl Reader {
+    /// How long a read is tried.
+    fn patience(&self) -> Patience {
+        Patience { deadline: Instant::now() + self.read_max, closed: self.closed.clone() }
+    }
+
+    async fn get(&self, wanted: Get<'_>) -> Result<Option<Stored>, ReadError> {
+        let patience = self.patience();
+        loop {
+            patience.check()?;
+            match self.try_get(&wanted).await {
+                Err(ReadError::Unavailable(reason)) => patience.pause(reason).await?,
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_get(&self, wanted: &Get<'_>) -> Result<Option<Stored>, ReadError> {
+        let request = self.stream.raw_message_builder();
+        let request = match *wanted {
+            Get::LastOf(subject) => request.last_by_subject(subject),
+            Get::NextOf(subject, sequence) => request.next_by_subject(subject).sequence(sequence),
+        };
+        let message: StreamMessage = match request.send().await {
+            Ok(message) => message,
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
+                return Ok(None);
+            }
+            Err(error) => return Err(ReadError::Unavailable(error.to_string())),
+        };
+        convert::read(message).map(Some)
+    }
+
+    /// The newest record of a subject.
+    pub(super) async fn last_of(&self, subject: &Subject) -> Result<Option<Record>, ReadError> {
+        let last = self.get(Get::LastOf(subject.as_str())).await?;
+        Ok(last.map(|stored| stored.record))
+    }
+
+    /// The subject's first record after `after`.
+    pub(super) async fn next_of(
+        &self,
+        subject: &Subject,
+        after: Sequence,
+    ) -> Result<Option<Stored>, ReadError> {
+        let Some(from) = after.0.checked_add(1) else { return Ok(None) };
+        self.get(Get::NextOf(subject.as_str(), from)).await
+    }
+
+    /// The newest record of the stream.
+    async fn end(&self) -> Result<Option<Record>, ReadError> {
+        let end = self.get(Get::LastOf(SUBJECTS)).await?;
+        Ok(end.map(|stored| stored.record))
+    }
+
+    /// What the leader knows of the stream; checks that it is still the same one.
+    pub(super) async fn last_sequence(&self) -> Result<Sequence, ReadError> {
+        let patience = self.patience();
+        loop {
+            patience.check()?;
+            let info = match self.stream.get_info().await {
+                Ok(info) => info,
+                Err(error) => {
+                    patience.pause(error.to_string()).await?;
+                    continue;
+                }
+            };
+            if log_id(info.created.unix_timestamp_nanos()) != self.id {
+                return Err(corrupt("the stream", "it was deleted and created anew"));
+            }
+            return Ok(Sequence(info.state.last_sequence));
+        }
+    }
+
+    pub(super) async fn history(
+        &self,
+        subject: &Subject,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        let end = self.last_of(subject).await?.filter(|end| end.sequence > after);
+        let Some(end) = end else { return Ok(Vec::new()) };
+        let (mut found, mut at) = (Vec::new(), after);
+        // Most histories are short, and a consumer costs as much as several single records.
+        while at < end.sequence && found.len() < limit.min(SINGLE_GETS_MAX) {
+            let Some(next) = self.next_of(subject, at).await? else { return Ok(found) };
+            at = next.record.sequence;
+            found.push(next.record);
+        }
+        if at < end.sequence && found.len() < limit {
+            let subjects = vec![subject.as_str().to_owned()];
+            let wanted = Wanted { subjects, filter: Filter(None), end: end.sequence };
+            found.extend(self.range(&wanted, at, limit - found.len()).await?);
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn read(
+        &self,
+        after: Sequence,
+        filter: Filter,
+        limit: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        let end = self.end().await?.filter(|end| end.sequence > after && limit > 0);
+        let Some(end) = end else { return Ok(Vec::new()) };
+        let subjects = subjects_to(filter, &end);
+        self.range(&Wanted { subjects, filter, end: end.sequence }, after, limit).await
+    }
+
+    /// Up to `limit` wanted records after `after`.
+    async fn range(
+        &self,
+        wanted: &Wanted,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        let (mut found, patience) = (Vec::new(), self.patience());
+        let mut at = after;
+        loop {
+            patience.check()?;
+            match self.try_range(wanted, &mut at, limit, &mut found).await {
+                Err(ReadError::Unavailable(reason)) => patience.pause(reason).await?,
+                Err(corrupt) => return Err(corrupt),
+                Ok(()) => return Ok(found),
+            }
+        }
+    }
+
+    async fn try_range(
+        &self,
+        wanted: &Wanted,
+        at: &mut Sequence,
+        limit: usize,
+        found: &mut Vec<Record>,
+    ) -> Result<(), ReadError> {
+        let policy = DeliverPolicy::ByStartSequence { start_sequence: at.0 + 1 };
+        let mut pull = Pull::open(self, policy, wanted.subjects.clone()).await?;
+        while *at < wanted.end && found.len() < limit {
+            let batch = pull.batch(limit - found.len(), wanted.end).await?;
+            let Some(newest) = batch.last() else {
+                return Err(ReadError::Unavailable("nothing came in time".to_owned()));
+            };
+            *at = newest.sequence;
+            found.extend(batch.into_iter().filter(|r| wanted.filter.matches(&r.subject)));
+        }
+        Ok(())
+    }
+
+    /// Opens the newest record of every subject that matches.
+    pub(super) async fn open_lasts(&self, filter: Filter) -> Result<Option<Lasts>, ReadError> {
+        let Some(end) = self.end().await? else { return Ok(None) };
+        let subjects = subjects_to(filter, &end);
+        let patience = self.patience();
+        loop {
+            patience.check()?;
+            match Pull::open(self, DeliverPolicy::LastPerSubject, subjects.clone()).await {
+                Ok(pull) => {
+                    let (left, at) = (pull.pending(), Sequence(0));
+                    return Ok(Some(Lasts { pull, filter, end: end.sequence, left, at }));
+                }
+                Err(error) => patience.pause(error.to_string()).await?,
+            }
+        }
+    }
+}
+
+/// Subjects for a consumer, and where it has seen enough.
+struct Wanted {
+    subjects: Vec<String>,
+    filter: Filter,
+    end: Sequence,
+}
+
+/// The newest records of all subjects, on their way.
+pub(super) struct Lasts {
+    pull: Pull,
+    filter: Filter,
+    /// The end of the stream when the read began.
+    end: Sequence,
+    /// Subjects not delivered yet.
+    left: usize,
+    at: Sequence,
+}
+
+impl Lasts {
+    /// The next of them; empty at the end.
+    pub(super) async fn next(&mut self) -> Result<Vec<Record>, ReadError> {
+        while self.left > 0 {
+            let batch = self.pull.batch(self.left, Sequence(u64::MAX)).await?;
+            self.left = self.left.saturating_sub(batch.len());
+            match batch.last() {
+                Some(newest) => self.at = newest.sequence,
+                // Some of them were trimmed since, for a newer one of their subject.
+                None if self.pull.ask_pending().await? == 0 => self.left = 0,
+                None => return Err(ReadError::Unavailable("nothing came in time".to_owned())),
+            }
+            let wanted = batch.into_iter().filter(|r| self.filter.matches(&r.subject));
+            let wanted: Vec<Record> = wanted.collect();
+            if !wanted.is_empty() {
+                return Ok(wanted);
+            }
+        }
+        if self.at < self.end {
+            return Err(ReadError::Unavailable("a copy of the stream lags".to_owned()));
+        }
+        Ok(Vec::new())
+    }
+}
+
+/// The subjects of a filter, and that of the end of the stream, so that the end is seen.
+fn subjects_to(filter: Filter, end: &Record) -> Vec<String> {
+    let mut subjects = filter_subjects(filter);
+    if !filter.matches(&end.subject) {
+        subjects.push(end.subject.as_str().to_owned());
+    }
+    subjects
+}
+
+/// The identity of a stream created at this moment.
+pub(super) fn log_id(created_nanos: i128) -> LogId {
+    LogId(u64::try_from(created_nanos / 1_000_000).unwrap_or_default())
+}
+
+pub(super) fn closed() -> ReadError {
+    ReadError::Unavailable("the log is closed".to_owned())
+}

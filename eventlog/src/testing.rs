@@ -1,0 +1,154 @@
+//! Real nats-servers for tests, here and in other crates: started on a free port with a folder
+//! of their own, killed when dropped.
+
+#![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Longer than a start takes on a busy machine.
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// A nats-server with JetStream, without accounts.
+#[derive(Debug)]
+pub struct NatsServer {
+    binary: PathBuf,
+    folder: TempDir,
+    arguments: Vec<String>,
+    port: Option<u16>,
+    child: Child,
+}
+
+impl NatsServer {
+    /// Starts the server we test with.
+    ///
+    /// # Panics
+    /// When the binary is missing or the server does not come up.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_version("")
+    }
+
+    /// Starts an older server, for example `2.10.26`.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn start_version(version: &str) -> Self {
+        Self::start_with(version, Vec::new())
+    }
+
+    /// Starts a server with more arguments.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn start_with(version: &str, arguments: Vec<String>) -> Self {
+        let (binary, folder) = (binary(version), TempDir::new().unwrap());
+        let child = spawn(&binary, folder.path(), &arguments, None);
+        let mut server = Self { binary, folder, arguments, port: None, child };
+        server.port = Some(server.wait_for_port());
+        server
+    }
+
+    /// Where clients connect.
+    ///
+    /// # Panics
+    /// Never: a started server has a port.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port.unwrap())
+    }
+
+    /// Kills the server without a word.
+    ///
+    /// # Panics
+    /// When the system refuses to kill it.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts the killed server again, on the same port and folder.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn restart(&mut self) {
+        self.child = spawn(&self.binary, self.folder.path(), &self.arguments, self.port);
+        self.port = Some(self.wait_for_port());
+    }
+
+    /// The address of the cluster port, when the arguments ask for one.
+    ///
+    /// # Panics
+    /// When they do not.
+    #[must_use]
+    pub fn cluster_url(&self) -> String {
+        self.ports().and_then(|ports| address(&ports, "cluster")).unwrap()
+    }
+
+    /// The file in which the server says its ports, once it listens.
+    fn ports(&self) -> Option<String> {
+        let file = format!("nats-server_{}.ports", self.child.id());
+        std::fs::read_to_string(self.folder.path().join(file)).ok()
+    }
+
+    fn wait_for_port(&mut self) -> u16 {
+        let deadline = Instant::now() + START_MAX;
+        loop {
+            if let Some(url) = self.ports().and_then(|ports| address(&ports, "nats")) {
+                let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
+                return port.unwrap();
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none() && Instant::now() < deadline, "no nats-server: {ended:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _dead = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+fn spawn(binary: &Path, folder: &Path, arguments: &[String], port: Option<u16>) -> Child {
+    let port = port.map_or_else(|| "-1".to_owned(), |port| port.to_string());
+    let mut command = Command::new(binary);
+    command.args(["--addr", "127.0.0.1", "--port", &port, "--jetstream", "--store_dir"]);
+    command.arg(folder.join("store")).arg("--ports_file_dir").arg(folder).args(arguments);
+    // Its log is where a failed test's folder is looked at.
+    command.arg("--log").arg(folder.join("log"));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap()
+}
+
+/// The first address of a kind in the server's file of ports, which is
+/// `{"nats":["nats://127.0.0.1:4222"],…}`.
+fn address(ports: &str, kind: &str) -> Option<String> {
+    let (_, after) = ports.split_once(&format!("\"{kind}\":"))?;
+    after.split('"').nth(1).map(ToOwned::to_owned)
+}
+
+/// The binary: `COPYDESK_NATS_SERVER` if set and no version is asked for, else the cache's.
+fn binary(version: &str) -> PathBuf {
+    let given = std::env::var_os("COPYDESK_NATS_SERVER").filter(|_| version.is_empty());
+    let cached = || {
+        let cache = std::env::var_os("COPYDESK_CACHE").map(PathBuf::from).unwrap_or_else(|| {
+            PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into()))
+                .join(".cache/copydesk")
+        });
+        let ending = if version.is_empty() { String::new() } else { format!("-{version}") };
+        cache.join("bin").join(format!("nats-server{ending}"))
+    };
+    let binary = given.map_or_else(cached, PathBuf::from);
+    let install = format!("scripts/lib/nats-install.sh {version}");
+    assert!(binary.exists(), "no nats-server at {}: run {}", binary.display(), install.trim());
+    binary
+}
