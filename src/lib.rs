@@ -2,6 +2,9 @@
 //! layers. The only crate that knows axum, the environment and the terminal.
 
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod http;
+pub mod serve;
 pub mod telemetry;
+pub mod wiring;

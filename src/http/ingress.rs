@@ -22,6 +22,7 @@ use tracing::{debug, error};
 use super::answer::{self, Answer, Refused, RequestIds};
 use super::intake::Intake;
 use super::server::{Drain, Handler};
+use super::suspects::Suspects;
 
 /// The public listener's handler.
 pub struct Ingress {
@@ -29,13 +30,15 @@ pub struct Ingress {
     public_hosts: Vec<String>,
     drain: Drain,
     ids: RequestIds,
+    suspects: Suspects,
 }
 
 impl Ingress {
     /// `public_hosts`: names we answer to, without port; empty: any.
     #[must_use]
     pub fn new(intake: Arc<dyn Intake>, public_hosts: Vec<String>, drain: Drain) -> Self {
-        Self { intake, public_hosts, drain, ids: RequestIds::new() }
+        let (ids, suspects) = (RequestIds::new(), Suspects::default());
+        Self { intake, public_hosts, drain, ids, suspects }
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Result<Answer, Refused> {
@@ -56,6 +59,10 @@ impl Ingress {
             _ => {}
         }
         let source = self.check(&request).map_err(|refusal| refused(refusal, request.body()))?;
+        if let Some(seconds) = self.suspects.silenced_s(peer) {
+            let refusal = Code::RateLimited.refuse("too many wrong signatures from this address");
+            return Err(Refused::closing(refusal.retry_after_s(seconds)));
+        }
         let Some(busy) = self.drain.enter() else { return Err(Refused::closing(draining())) };
         let (parts, body) = request.into_parts();
         let body = read(body, &parts).await.map_err(Refused::closing)?;
@@ -65,7 +72,11 @@ impl Ingress {
             let headers: Vec<(&str, &[u8])> =
                 head.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
             let head = Head { method: parts.method.as_str(), peer: Some(peer), headers: &headers };
-            self.intake.receive(&source, &head, body)?
+            self.intake.receive(&source, &head, body).inspect_err(|refusal| {
+                if refusal.status == 401 {
+                    self.suspects.wrong(peer);
+                }
+            })?
         };
         // The append goes on when the client hangs up and this future is dropped: a sender with a
         // short timeout must still find its event stored.

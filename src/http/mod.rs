@@ -5,6 +5,7 @@ mod connections;
 mod ingress;
 mod intake;
 mod server;
+mod suspects;
 #[cfg(test)]
 mod tests;
 

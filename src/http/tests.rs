@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 mod client;
+mod content;
 
 use std::sync::Arc;
 use std::sync::Mutex;

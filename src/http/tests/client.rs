@@ -26,6 +26,11 @@ impl Client {
         Self { stream: TcpStream::connect(address).await.unwrap(), read: Vec::new() }
     }
 
+    /// Another connection to the same server.
+    pub(super) async fn again(&self) -> Self {
+        Self::connect(self.stream.peer_addr().unwrap()).await
+    }
+
     /// Sends; a server that has closed already is not an error.
     pub(super) async fn send(&mut self, bytes: &[u8]) {
         let _closed = self.stream.write_all(bytes).await;
