@@ -132,6 +132,16 @@ mod tests {
     }
 
     #[test]
+    fn rounding_never_raises_the_rate() {
+        // 13.97 ns a cell: rounded down, a second would hold 7 % too many.
+        let mut limit = limit(u32::MAX, u32::MAX);
+        assert_eq!(limit.admit(T0, u32::MAX), Ok(()));
+        let per_second = u32::MAX / 60;
+        assert!(limit.admit(T0.after_ms(1_000), per_second + 1).is_err());
+        assert_eq!(limit.admit(T0.after_ms(1_000), per_second / 100 * 99), Ok(()));
+    }
+
+    #[test]
     fn a_rate_of_nothing_is_refused() {
         assert_eq!(RateLimit::new(0, 1, T0), Err(BadRate));
         assert_eq!(RateLimit::new(1, 0, T0), Err(BadRate));

@@ -99,6 +99,12 @@ mod tests {
     }
 
     #[test]
+    fn those_told_the_same_second_do_not_return_together() {
+        assert_eq!(POLICY.delay_ms(4, 0, Some(5_000)), 5_000);
+        assert_eq!(POLICY.delay_ms(4, u64::MAX, Some(5_000)), 6_000);
+    }
+
+    #[test]
     fn tries_end() {
         assert!(POLICY.allows_another(4));
         assert!(!POLICY.allows_another(5));
