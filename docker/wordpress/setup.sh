@@ -15,6 +15,14 @@ for _ in $(seq 60); do [ ! -s wp-config.php ] || break; sleep 1; done
 wp core is-installed 2>/dev/null || wp core install --url="$WORDPRESS_URL" --title=News --admin_user=admin \
   --admin_password="$(cat /run/desk/admin-password)" --admin_email=admin@example.test --skip-email
 wp rewrite structure '/%year%/%monthnum%/%postname%/'
-wp user get copydesk >/dev/null 2>&1 || wp user create copydesk copydesk@example.test --role=editor
-[ -s /run/desk/application-password ] \
-  || wp user application-password create copydesk copydesk --porcelain > /run/desk/application-password
+
+# Copydesk's own user may do no more than it needs; "desk" is a person who edits.
+wp role exists copydesk 2>/dev/null || wp role create copydesk Copydesk
+wp cap add copydesk read edit_posts edit_others_posts edit_published_posts
+# user LOGIN ROLE FILE: the user, with an application password in FILE.
+user() {
+  wp user get "$1" >/dev/null 2>&1 || wp user create "$1" "$1@example.test" --role="$2"
+  [ -s "/run/desk/$3" ] || wp user application-password create "$1" up --porcelain > "/run/desk/$3"
+}
+user copydesk copydesk application-password
+user desk editor editor-application-password
