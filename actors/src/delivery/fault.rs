@@ -120,7 +120,7 @@ fn no_json(reply: &Reply) -> Failure {
     )
 }
 
-/// What a refusal asks for (the table is in `docs/`: one row per status and WordPress code).
+/// What an answer that is no success asks for: first by status, then by WordPress's own code.
 pub(super) fn classify(reply: &Reply) -> Failure {
     let status = reply.status;
     let error = error_of(reply);

@@ -115,6 +115,12 @@ impl Transport {
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
+            // Another crate may switch these on for the whole build. A bound on the answer is
+            // then one on what it unpacks to, and WordPress's answers to us are short.
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
             .http1_only()
             .timeout(site.timeout)
             .connect_timeout(site.connect_timeout)
