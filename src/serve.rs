@@ -71,9 +71,14 @@ pub async fn start(config: &Config, secrets: &Secrets) -> anyhow::Result<Running
     let node = Node::start(settings).await?;
     let ready_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
 
-    let admin = Server::bind(config.admin.listen, ADMIN_CONNECTIONS_MAX, ADMIN_CONNECTIONS_MAX, drain.clone())
-        .await
-        .with_context(|| format!("admin.listen: {} cannot be used", config.admin.listen))?;
+    let admin = Server::bind(
+        config.admin.listen,
+        ADMIN_CONNECTIONS_MAX,
+        ADMIN_CONNECTIONS_MAX,
+        drain.clone(),
+    )
+    .await
+    .with_context(|| format!("admin.listen: {} cannot be used", config.admin.listen))?;
     let access = Access::publish(&config.data_dir, admin.address()?)?;
     let desk = Arc::new(NodeDesk::new(node.desk.clone()));
     let api = Arc::new(AdminApi::new(desk, &access, &config.admin.hosts, drain.clone()));

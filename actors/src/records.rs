@@ -7,7 +7,7 @@ use copydesk_core::post::{
 };
 use copydesk_eventlog::{Headers, MessageId, NewRecord, Record, Sequence, Subject};
 use copydesk_proto::{
-    ContentHash, PostId, PostKey, SCHEMA_VERSION, SiteId, SourceId, Timestamp, TraceContext, v1,
+    ContentHash, PostId, PostKey, RouteId, SCHEMA_VERSION, SiteId, SourceId, Timestamp, TraceContext, v1,
 };
 use sha2::{Digest, Sha256};
 
@@ -99,7 +99,7 @@ pub struct Intake {
     /// The bytes that were signed.
     pub body: Bytes,
     /// The route it takes.
-    pub route: Option<copydesk_proto::RouteId>,
+    pub route: Option<RouteId>,
 }
 
 impl Intake {
@@ -142,7 +142,7 @@ impl Intake {
             ("ce-id", self.event_id.clone()),
             ("ce-source", format!("/sources/{}", self.source)),
             ("ce-type", self.event_type.clone()),
-            ("ce-time", self.received_at.0.to_string()),
+            ("ce-time", rfc3339(self.received_at)),
         ]
     }
 
@@ -201,6 +201,12 @@ impl Intake {
             received_at: self.received_at,
         }
     }
+}
+
+/// RFC 3339 in UTC; the epoch for a time no calendar holds.
+#[must_use]
+pub fn rfc3339(at: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(at.0).unwrap_or_default().to_string()
 }
 
 /// One decision: the events of one turn, stored as one record.

@@ -61,7 +61,9 @@ impl fmt::Display for Field {
 
 /// The text names no field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a field is excerpt, title, tags, categories, status or meta:<key> (1 to 64 of a-z 0-9 _ -)")]
+#[error(
+    "a field is excerpt, title, tags, categories, status or meta:<key> (1 to 64 of a-z 0-9 _ -)"
+)]
 pub struct UnknownField;
 
 impl FromStr for Field {
@@ -76,9 +78,8 @@ impl FromStr for Field {
             "status" => Ok(Self::Status),
             other => {
                 let key = other.strip_prefix("meta:").ok_or(UnknownField)?;
-                let plain = |b: u8| {
-                    b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-'
-                };
+                let plain =
+                    |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
                 if (1..=64).contains(&key.len()) && key.bytes().all(plain) {
                     Ok(Self::Meta(key.to_owned()))
                 } else {
@@ -99,6 +100,15 @@ pub enum FieldValue {
 }
 
 impl FieldValue {
+    /// Whether there is nothing to say. Nothing is never written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_empty(),
+            Self::List(items) => items.is_empty(),
+        }
+    }
+
     /// Hash of the value, as compared with what WordPress stores.
     #[must_use]
     pub fn hash(&self) -> ContentHash {

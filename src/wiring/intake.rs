@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use copydesk_actors::World;
 use copydesk_actors::receiver::Receiver;
 use copydesk_core::refusal::{Code, Refusal};
 use copydesk_core::signature::{Secret, SecretRing, WP_RELAY};
 use copydesk_core::webhook::{Head, SourceRules, verify};
-use copydesk_actors::World;
 use copydesk_proto::SourceId;
 
 use crate::config::Config;
@@ -35,7 +35,8 @@ impl NodeIntake {
     /// When the system gives no random bytes.
     pub fn new(config: &Config, receivers: HashMap<SourceId, Receiver>) -> anyhow::Result<Self> {
         let mut random = [0; 32];
-        getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
+        getrandom::fill(&mut random)
+            .map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
         let secrets = SecretRing::new(vec![Secret::new("none", &random)?])?;
         let nobody = SourceRules::new("nobody".parse()?, "nobody".parse()?, &WP_RELAY, secrets);
         let own = |(id, source): (&SourceId, &crate::config::Source)| {
@@ -57,7 +58,9 @@ impl Intake for NodeIntake {
     fn receive(&self, source: &SourceId, head: &Head<'_>, body: Bytes) -> Result<Storing, Refusal> {
         let Some(receiver) = self.receivers.get(source).cloned() else {
             let made_up = verify(&self.nobody, head, &body, World::now());
-            return Err(made_up.err().unwrap_or_else(|| Code::BadSignature.refuse("no such source")));
+            return Err(made_up
+                .err()
+                .unwrap_or_else(|| Code::BadSignature.refuse("no such source")));
         };
         let webhook = receiver.verify(head, &body)?;
         Ok(Box::pin(async move {

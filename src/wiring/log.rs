@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use copydesk_eventlog::{EmbeddedLog, EventLog, embedded};
+use copydesk_eventlog::{EmbeddedLog, EventLog, SnapshotStore, embedded};
 use futures::future::BoxFuture;
 
 use crate::config::{Config, LogUrl, Secrets};
@@ -40,17 +40,6 @@ async fn open_embedded(data_dir: &Path) -> anyhow::Result<OpenLog> {
 }
 
 /// Opens the snapshots. They are a cache: when they cannot be had, the node runs without.
-pub async fn open_snapshots(data_dir: &Path) -> Arc<dyn SnapshotStore> {
-    let dir = data_dir.join(SNAPSHOTS_FOLDER);
-    match tokio::task::spawn_blocking(move || SledSnapshots::open(&dir)).await {
-        Ok(Ok(snapshots)) => Arc::new(snapshots),
-        Ok(Err(error)) => {
-            warn!(%error, "no snapshots: posts are loaded from the log alone");
-            Arc::new(MemorySnapshots::default())
-        }
-        Err(error) => {
-            warn!(%error, "no snapshots: posts are loaded from the log alone");
-            Arc::new(MemorySnapshots::default())
-        }
-    }
+pub async fn open_snapshots(_data_dir: &Path) -> Arc<dyn SnapshotStore> {
+    Arc::new(copydesk_eventlog::MemorySnapshots::default())
 }

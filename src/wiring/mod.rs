@@ -7,5 +7,5 @@ mod settings;
 
 pub use desk::NodeDesk;
 pub use intake::NodeIntake;
-pub use log::{OpenLog, open_log};
+pub use log::{OpenLog, open_log, open_snapshots};
 pub use settings::{network_settings, node_settings, source_rules, wordpress};

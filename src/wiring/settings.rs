@@ -54,13 +54,15 @@ pub fn node_settings(
     log: Arc<dyn EventLog>,
     snapshots: Arc<dyn SnapshotStore>,
 ) -> anyhow::Result<Settings> {
-    let routes: Vec<Route> = (1..).zip(&config.routes).map(|(n, r)| route(n, r)).collect::<Result<_, _>>()?;
+    let routes: Vec<Route> =
+        (1..).zip(&config.routes).map(|(n, r)| route(n, r)).collect::<Result<_, _>>()?;
     let enrichments = enrichments(config)?;
     let plans = routes.iter().map(|r| Ok((r.id.clone(), plan(r, config, &enrichments)?)));
     let plans: HashMap<RouteId, RoutePlan> = plans.collect::<anyhow::Result<_>>()?;
-    let sources = config.sources.iter().map(|(id, source)| {
-        Ok((id.clone(), Arc::new(source_rules(id, source, secrets)?)))
-    });
+    let sources = config
+        .sources
+        .iter()
+        .map(|(id, source)| Ok((id.clone(), Arc::new(source_rules(id, source, secrets)?))));
     let sites = config.sites.iter().map(|(id, site)| wordpress(id, site, secrets));
     Ok(Settings {
         log,
@@ -134,7 +136,8 @@ fn route(number: usize, route: &config::Route) -> anyhow::Result<Route> {
         None => format!("r{number}").parse()?,
     };
     let events = route.events.iter().map(|event| event.parse());
-    let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let ms =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Ok(Route {
         source: route.source.clone(),
         events: events.collect::<Result<_, _>>().with_context(|| format!("routes: {id}"))?,
@@ -142,10 +145,9 @@ fn route(number: usize, route: &config::Route) -> anyhow::Result<Route> {
         enrich: route.enrich.clone(),
         coalesce: match route.coalesce {
             config::Coalesce::Every => Coalesce::Every,
-            config::Coalesce::Latest => Coalesce::Latest {
-                quiet_ms: ms(route.quiet),
-                max_wait_ms: ms(route.max_wait),
-            },
+            config::Coalesce::Latest => {
+                Coalesce::Latest { quiet_ms: ms(route.quiet), max_wait_ms: ms(route.max_wait) }
+            }
         },
         on_dead_letter: match route.on_dead_letter {
             config::OnDeadLetter::Continue => OnDeadLetter::Continue,
@@ -274,7 +276,8 @@ pub fn wordpress(
     secrets: &Secrets,
 ) -> anyhow::Result<delivery::Site> {
     let password = secret(secrets, &site.application_password)?.clone();
-    let mut settings = delivery::Site::new(id.clone(), site.url.clone(), site.user.clone(), password);
+    let mut settings =
+        delivery::Site::new(id.clone(), site.url.clone(), site.user.clone(), password);
     settings.kind = match site.delivery {
         Delivery::Core => DeliveryKind::Core,
         Delivery::Ingest => DeliveryKind::Ingest,

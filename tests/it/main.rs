@@ -2,4 +2,6 @@
 //! the real program against real neighbours.
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
+mod pipeline;
+mod support;
 mod tidy;

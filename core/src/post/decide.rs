@@ -3,8 +3,7 @@
 use copydesk_proto::{ContentHash, Timestamp};
 
 use super::event::{
-    End, Incoming, Input, IntakePosition, PostEvent, RunId, SourceVersion, Step,
-    WriteNumber,
+    End, Incoming, Input, IntakePosition, PostEvent, RunId, SourceVersion, Step, WriteNumber,
 };
 use super::policy::Policy;
 use super::state::{Effective, Phase, PostState, Progress, Run, evolve};
@@ -232,9 +231,8 @@ impl<'p> Turn<'p> {
 
     /// The run, if it waits for an answer to this step.
     fn asked(&self, run: RunId, step: Step) -> Result<&Run, Rejection> {
-        let waits = |r: &&Run| {
-            r.id == run && r.progress(step).is_some_and(|p| p.phase == Phase::Asked)
-        };
+        let waits =
+            |r: &&Run| r.id == run && r.progress(step).is_some_and(|p| p.phase == Phase::Asked);
         self.state.run.as_ref().filter(waits).ok_or(Rejection::NotAsked)
     }
 
@@ -271,12 +269,9 @@ impl<'p> Turn<'p> {
             return Err(Rejection::NotAsked);
         }
         match result {
-            Ok(answer) => self.emit(PostEvent::EnrichmentAnswered {
-                run,
-                step: place,
-                answer,
-                reused: false,
-            }),
+            Ok(answer) => {
+                self.emit(PostEvent::EnrichmentAnswered { run, step: place, answer, reused: false })
+            }
             Err(failure) => self.fail(run, step, failure),
         }
         Ok(())
@@ -295,7 +290,8 @@ impl<'p> Turn<'p> {
         let end = |end: End| PostEvent::RunEnded { run, end };
         match result {
             Ok(WriteResult::Applied { stored, kept }) => {
-                let outcome = if stored.is_empty() { End::Kept } else { End::Applied };
+                let nothing = stored.is_empty() && !kept.is_empty();
+                let outcome = if nothing { End::Kept } else { End::Applied };
                 self.emit(PostEvent::WriteApplied { run, write, stored, kept });
                 self.emit(end(outcome));
             }
@@ -360,7 +356,8 @@ impl<'p> Turn<'p> {
             return None;
         }
         let entropy = jitter(run, step, progress.attempts);
-        let delay_ms = policy.delay_ms(progress.attempts, entropy, failure.retry_after_ms);
+        let delay_ms =
+            policy.delay_ms(progress.attempts.saturating_sub(1), entropy, failure.retry_after_ms);
         Some(self.now.after_ms(delay_ms))
     }
 
@@ -382,7 +379,7 @@ impl<'p> Turn<'p> {
     fn start_next(&mut self) {
         if let Some(run) = self.state.resumed.front() {
             let run_id = run.id;
-            let newer = self.state.effective.filter(|e| e.position > run_id.0);
+            let newer = self.state.effective.filter(|e| overtook(*e, run));
             self.emit(match newer {
                 Some(e) => {
                     PostEvent::RunEnded { run: run_id, end: End::Superseded { by: e.position } }
@@ -429,9 +426,17 @@ impl<'p> Turn<'p> {
     fn advance_run(&mut self) {
         let Some(run) = &self.state.run else { return };
         if let Some((step, failure)) = settled_failure(run) {
-            let event =
-                PostEvent::DeadLettered { run: run.id, step, failure: failure.clone(), at: self.now };
+            let event = PostEvent::DeadLettered {
+                run: run.id,
+                step,
+                failure: failure.clone(),
+                at: self.now,
+            };
             self.emit(event);
+            return;
+        }
+        if run.steps.is_empty() {
+            self.advance_write();
             return;
         }
         let Some(input) = run.input else {
@@ -473,22 +478,27 @@ impl<'p> Turn<'p> {
             return;
         }
         let answered = run.steps.iter().filter_map(|s| s.answer.as_ref().map(|a| (&s.plan, a)));
+        let said = answered.clone().filter(|(_, answer)| !answer.value.is_empty());
         let write = |plan: &super::event::PlanStep, answer: &Answer| FieldWrite {
             field: plan.field.clone(),
             value: answer.value.clone(),
             mode: plan.mode,
             base: self.state.written.get(&plan.field).copied(),
         };
-        let fields: Vec<FieldWrite> = answered
+        let fields: Vec<FieldWrite> = said
             .clone()
             .filter(|(plan, _)| plan.mode != Mode::Suggest)
             .map(|(plan, answer)| write(plan, answer))
             .collect();
-        if !fields.is_empty() {
+        // A route without enrichments hands the event's own words on; the shell adds them.
+        if !fields.is_empty() || run.steps.is_empty() {
             let write = WriteNumber(self.state.write_number.0 + 1);
             self.emit(PostEvent::WriteIntended { run: id, write, fields });
-        } else if answered.count() > 0 {
+        } else if said.count() > 0 {
             self.emit(PostEvent::RunEnded { run: id, end: End::Suggested });
+        } else if answered.count() > 0 {
+            let end = End::Filtered { rule: "nothing_to_say".to_owned() };
+            self.emit(PostEvent::RunEnded { run: id, end });
         } else {
             self.emit(PostEvent::RunEnded { run: id, end: End::Unchanged });
         }
@@ -503,6 +513,16 @@ impl<'p> Turn<'p> {
         }
         let attempt = progress.attempts + 1;
         self.emit(PostEvent::StepAsked { run: run.id, step, attempt, at: self.now });
+    }
+}
+
+/// Whether newer work took effect while the run was a dead letter: by version where both name
+/// one, else by place in the log.
+fn overtook(effective: Effective, run: &Run) -> bool {
+    match (run.incoming.version, effective.version) {
+        (Some(mine), Some(its)) if mine.is_older_than(its) => true,
+        (Some(mine), Some(its)) if its.is_older_than(mine) => false,
+        (Some(_) | None, Some(_) | None) => effective.position > run.id.0,
     }
 }
 

@@ -35,7 +35,9 @@ impl SourceVersion {
         match (self, other) {
             (Self::Sequence(a), Self::Sequence(b)) => a < b,
             (Self::Modified(a), Self::Modified(b)) => a < b,
-            (Self::Sequence(_), Self::Modified(_)) | (Self::Modified(_), Self::Sequence(_)) => false,
+            (Self::Sequence(_), Self::Modified(_)) | (Self::Modified(_), Self::Sequence(_)) => {
+                false
+            }
         }
     }
 }
@@ -119,7 +121,7 @@ pub enum End {
     },
     /// No work was wanted, and why.
     Filtered {
-        /// `no_route`, `key_reused`, `waiting_full`.
+        /// `no_route`, `key_reused`, `nothing_to_say`.
         rule: String,
     },
     /// The post no longer exists in WordPress.

@@ -32,12 +32,12 @@ pub use decide::{
     PostCommand, ReadResult, Rejection, Turn, WriteResult, decide, is_new, next_wake,
 };
 pub use event::{
-    End, Incoming, Input, IntakePosition, PlanStep, PostEvent, RunId, SourceVersion,
-    Step, WriteNumber,
+    End, Incoming, Input, IntakePosition, PlanStep, PostEvent, RunId, SourceVersion, Step,
+    WriteNumber,
 };
 pub use policy::{Policy, RoutePlan, Tries};
 pub use react::{Effect, outstanding, react};
 pub use state::{
-    AskWindow, DeadLetter, Effective, PaidAnswer, Phase, PostState, Progress, Run, RunStep, SeenKey, Write,
-    evolve,
+    AskWindow, DeadLetter, Effective, PaidAnswer, Phase, PostState, Progress, Run, RunStep,
+    SeenKey, Write, evolve,
 };

@@ -13,7 +13,7 @@ use crate::failure::{Failure, FailureClass};
 use crate::holds::{Hold, HoldScope, Holds};
 
 const TEXTS: [&str; 3] = ["a", "b", "c"];
-const ROUTES: [&str; 4] = ["every", "latest", "block", "gap"];
+const ROUTES: [&str; 5] = ["every", "latest", "block", "gap", "pass"];
 
 /// One thing the world does.
 #[derive(Debug, Clone)]
@@ -261,7 +261,7 @@ fn each_accepted_event_ends_once(history: &[PostEvent], state: &PostState) {
             PostEvent::RunEnded { run, .. } | PostEvent::DeadLetterDropped { run, .. } => {
                 *ends.entry(run.0).or_default() += 1;
             }
-            _ => {}
+            _other => {}
         }
     }
     for dead in &state.dead {
@@ -291,7 +291,7 @@ fn write_numbers_count_up_and_effects_keep_order(history: &[PostEvent]) {
                 }
                 effective = Some(Effective { position: run.0, version });
             }
-            _ => {}
+            _other => {}
         }
     }
 }
@@ -313,7 +313,7 @@ fn nothing_is_paid_twice(history: &[PostEvent]) {
             PostEvent::EnrichmentAnswered { run, step, reused: false, .. } => {
                 paid.insert((*step, input[run]));
             }
-            _ => {}
+            _other => {}
         }
     }
 }

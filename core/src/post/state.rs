@@ -247,7 +247,9 @@ pub fn evolve(mut state: PostState, event: &PostEvent) -> PostState {
         }
         PostEvent::PostRead { run, input } => read(&mut state, *run, *input),
         PostEvent::StepSkipped { run, step } => {
-            if let Some(p) = current(&mut state, *run).and_then(|r| r.progress_mut(Step::Enrich(*step))) {
+            if let Some(p) =
+                current(&mut state, *run).and_then(|r| r.progress_mut(Step::Enrich(*step)))
+            {
                 p.phase = Phase::Done;
             }
         }
@@ -318,7 +320,8 @@ fn consider(state: &mut PostState, incoming: &Incoming) {
     state.considered = state.considered.max(incoming.position);
     let now = incoming.received_at;
     while state.seen.front().is_some_and(|s| {
-        now.since_ms(s.at) >= limits::IDEMPOTENCY_TTL_MS || state.seen.len() >= limits::DEDUPE_RING_MAX
+        now.since_ms(s.at) >= limits::IDEMPOTENCY_TTL_MS
+            || state.seen.len() >= limits::DEDUPE_RING_MAX
     }) {
         state.seen.pop_front();
     }
@@ -427,7 +430,10 @@ fn end_run(state: &mut PostState, id: RunId, end: &End) {
         return;
     }
     if let Some(input) = run.input {
-        let settled = run.steps.iter().map(|s| (s.plan.enrichment.clone(), (input.hash, s.plan.prompt_version)));
+        let settled = run
+            .steps
+            .iter()
+            .map(|s| (s.plan.enrichment.clone(), (input.hash, s.plan.prompt_version)));
         state.settled.extend(settled);
     }
     state.effective = Some(Effective { position: id.0, version: run.incoming.version });

@@ -32,7 +32,8 @@ pub(super) fn route(coalesce: Coalesce) -> RoutePlan {
     RoutePlan { steps, coalesce, blocks: false, gap_wait_ms: 0 }
 }
 
-/// Routes: `every`, `latest` (quiet 1 s, at most 5 s), `block`, `gap` (waits 2 s for a gap).
+/// Routes: `every`, `latest` (quiet 1 s, at most 5 s), `block`, `gap` (waits 2 s for a gap),
+/// `pass` (no enrichment).
 pub(super) fn policy() -> Policy {
     let latest = Coalesce::Latest { quiet_ms: 1_000, max_wait_ms: 5_000 };
     let every = || route(Coalesce::Every);
@@ -40,6 +41,7 @@ pub(super) fn policy() -> Policy {
         ("every".parse().unwrap(), every()),
         ("latest".parse().unwrap(), route(latest)),
         ("block".parse().unwrap(), RoutePlan { blocks: true, ..every() }),
+        ("pass".parse().unwrap(), RoutePlan { steps: vec![], ..every() }),
         ("gap".parse().unwrap(), RoutePlan { gap_wait_ms: 2_000, ..every() }),
     ]);
     let retry = RetryPolicy { attempts_max: 3, base_ms: 100, cap_ms: 1_000 };

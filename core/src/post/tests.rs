@@ -91,7 +91,9 @@ fn end_word(end: &End) -> String {
         End::Duplicate { of } => format!("Duplicate({})", of.0),
         End::Filtered { rule } => format!("Filtered({rule})"),
         End::Dropped { by } => format!("Dropped({by})"),
-        End::Applied | End::Kept | End::Suggested | End::Unchanged | End::Gone => format!("{end:?}"),
+        End::Applied | End::Kept | End::Suggested | End::Unchanged | End::Gone => {
+            format!("{end:?}")
+        }
     }
 }
 
@@ -148,6 +150,13 @@ fn an_event_without_text_reads_the_post_first() {
 }
 
 #[test]
+fn a_route_without_enrichments_hands_the_event_on() {
+    let mut desk = Desk::new();
+    assert_eq!(desk.accept(incoming(1, "pass", None)), "accepted run1 intend1x0 write?1");
+    assert_eq!(desk.applied(1, 1, "a"), "applied ended:Applied");
+}
+
+#[test]
 fn our_own_writes_webhook_ends_unchanged_without_an_ai_call() {
     let mut desk = Desk::new();
     desk.whole_run(1, 1, "a");
@@ -168,7 +177,10 @@ fn an_edit_taken_back_is_written_again_but_not_paid_again() {
 fn the_same_key_is_a_duplicate_for_thirty_days() {
     let mut desk = Desk::new();
     desk.whole_run(1, 1, "a");
-    let again = |position| Incoming { position: IntakePosition(position), ..incoming(1, "every", Some("a")) };
+    let again = |position| Incoming {
+        position: IntakePosition(position),
+        ..incoming(1, "every", Some("a"))
+    };
     desk.later(30 * 24 * 3_600_000 - 1);
     assert_eq!(desk.accept(again(2)), "ignored:Duplicate(1)");
     desk.later(1);
@@ -181,7 +193,8 @@ fn the_same_key_is_a_duplicate_for_thirty_days() {
 fn the_same_key_with_another_body_is_filtered() {
     let mut desk = Desk::new();
     desk.whole_run(1, 1, "a");
-    let other = Incoming { position: IntakePosition(2), body: [1; 8], ..incoming(1, "every", None) };
+    let other =
+        Incoming { position: IntakePosition(2), body: [1; 8], ..incoming(1, "every", None) };
     assert_eq!(desk.accept(other), "ignored:Filtered(key_reused)");
 }
 
@@ -238,7 +251,10 @@ fn a_gap_is_waited_for_and_then_not() {
     let mut desk = Desk::new();
     assert_eq!(desk.accept(versioned(1, "gap", 2)), "accepted");
     assert_eq!(next_wake(&desk.state(), &desk.policy), Some(START.after_ms(2_000)));
-    assert_eq!(desk.later(1_000).accept(versioned(2, "gap", 1)), "accepted run2 enrich0?1 enrich1?1");
+    assert_eq!(
+        desk.later(1_000).accept(versioned(2, "gap", 1)),
+        "accepted run2 enrich0?1 enrich1?1"
+    );
 
     let mut desk = Desk::new();
     desk.accept(versioned(1, "gap", 2));

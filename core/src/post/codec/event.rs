@@ -129,9 +129,7 @@ pub fn decode_event(stored: &v1::PostEvent) -> Result<PostEvent, DecodeError> {
             run: run(e.run),
             input: decode_input(require(e.input.as_ref(), "input")?)?,
         },
-        Kind::StepSkipped(e) => {
-            PostEvent::StepSkipped { run: run(e.run), step: place(e.step)? }
-        }
+        Kind::StepSkipped(e) => PostEvent::StepSkipped { run: run(e.run), step: place(e.step)? },
         Kind::EnrichmentAnswered(e) => PostEvent::EnrichmentAnswered {
             run: run(e.run),
             step: place(e.step)?,
@@ -169,16 +167,12 @@ pub fn decode_event(stored: &v1::PostEvent) -> Result<PostEvent, DecodeError> {
             failure: decode_failure(e.failure.as_ref())?,
             at: Timestamp(e.at_ms),
         },
-        Kind::RetryRequested(e) => {
-            PostEvent::RetryRequested { run: run(e.run), by: e.by.clone() }
-        }
+        Kind::RetryRequested(e) => PostEvent::RetryRequested { run: run(e.run), by: e.by.clone() },
         Kind::RunResumed(e) => PostEvent::RunResumed { run: run(e.run) },
         Kind::DeadLetterDropped(e) => {
             PostEvent::DeadLetterDropped { run: run(e.run), by: e.by.clone() }
         }
-        Kind::Checkpointed(state) => {
-            PostEvent::Checkpointed(Box::new(super::decode_state(state)?))
-        }
+        Kind::Checkpointed(state) => PostEvent::Checkpointed(Box::new(super::decode_state(state)?)),
     })
 }
 

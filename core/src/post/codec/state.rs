@@ -31,16 +31,24 @@ pub fn encode_state(state: &PostState) -> v1::PostState {
         }),
         write_number: state.write_number.0,
         written: state.written.iter().map(|(field, hash)| encode_stored(field, *hash)).collect(),
-        settled: state.settled.iter().map(|(enrichment, (hash, prompt_version))| v1::Settled {
-            enrichment: enrichment.to_string(),
-            hash: hash.0.to_vec(),
-            prompt_version: *prompt_version,
-        }).collect(),
-        answers: state.answers.iter().map(|paid| v1::PaidAnswer {
-            input: paid.input.0.to_vec(),
-            prompt_version: paid.prompt_version,
-            answer: Some(encode_answer(&paid.answer)),
-        }).collect(),
+        settled: state
+            .settled
+            .iter()
+            .map(|(enrichment, (hash, prompt_version))| v1::Settled {
+                enrichment: enrichment.to_string(),
+                hash: hash.0.to_vec(),
+                prompt_version: *prompt_version,
+            })
+            .collect(),
+        answers: state
+            .answers
+            .iter()
+            .map(|paid| v1::PaidAnswer {
+                input: paid.input.0.to_vec(),
+                prompt_version: paid.prompt_version,
+                answer: Some(encode_answer(&paid.answer)),
+            })
+            .collect(),
         asks_since_ms: state.asks.since.0,
         asks: state.asks.count,
     }

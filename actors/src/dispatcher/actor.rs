@@ -1,0 +1,362 @@
+//! The actor: records to sequencers, sequencers to their rest.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use copydesk_core::post::Rejection;
+use copydesk_eventlog::{Record, Sequence};
+use copydesk_proto::{PostKey, Timestamp};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tracing::warn;
+
+use super::message::{DispatcherMessage, DispatcherStatus};
+use super::nursery::Nursery;
+use super::posts::Shelf;
+use super::pump::pump;
+use super::recovery::Recovery;
+use crate::World;
+use crate::records::post_of;
+use crate::sequencer::{self, Operation, Rest, Sequencer, SequencerMessage};
+
+/// Records one post may hold in memory; the rest it reads from the log itself.
+const RECORDS_PER_POST_MAX: usize = 16;
+
+/// How often parked and idle posts are looked at: the precision of retries and quiet periods.
+const SWEEP: Duration = Duration::from_millis(100);
+
+/// How long a sequencer at rest is kept: an editor's next save usually comes sooner or much later.
+const IDLE_MS: u64 = 10_000;
+
+/// Pause before a failed sequencer is started again, doubled per failure in a row.
+const RESTART_MS: u64 = 100;
+const RESTART_MS_MAX: u64 = 5_000;
+
+/// The actor; its state is [`State`].
+#[derive(Debug)]
+pub struct Dispatcher;
+
+/// What the dispatcher starts with.
+#[derive(Debug)]
+pub struct Start {
+    /// The node.
+    pub world: Arc<World>,
+    /// What the log said.
+    pub recovery: Recovery,
+    /// Posts that may be busy at once; each costs about 10 KB and the text it works on.
+    pub posts_busy_max: usize,
+    /// Sequencers at rest that are kept.
+    pub posts_idle_max: usize,
+}
+
+/// A post with a sequencer.
+struct Entry {
+    actor: ActorRef<SequencerMessage>,
+    sent: u64,
+    credits: Vec<OwnedSemaphorePermit>,
+    last_seen: Sequence,
+    /// Since when it is idle; `None` while busy.
+    idle_since: Option<Timestamp>,
+}
+
+/// The dispatcher's books.
+pub struct State {
+    world: Arc<World>,
+    nursery: ActorRef<()>,
+    credits: Arc<Semaphore>,
+    posts_busy_max: usize,
+    posts_idle_max: usize,
+    posts: HashMap<PostKey, Entry>,
+    busy: usize,
+    names: HashMap<ActorId, PostKey>,
+    /// Idle posts, longest idle first; entries may be out of date.
+    idle: VecDeque<(PostKey, Timestamp)>,
+    shelf: Shelf,
+    failures: HashMap<PostKey, u32>,
+    drained: Option<oneshot::Sender<()>>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+impl Actor for Dispatcher {
+    type Msg = DispatcherMessage;
+    type State = State;
+    type Arguments = Start;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<DispatcherMessage>,
+        start: Start,
+    ) -> Result<State, ActorProcessingErr> {
+        let Start { world, recovery, posts_busy_max, posts_idle_max } = start;
+        world.known_posts.store(recovery.known_posts, Ordering::Relaxed);
+        world.backlog.store(recovery.backlog, Ordering::Relaxed);
+        let mut shelf = Shelf::default();
+        for (key, last_intake) in recovery.unfinished {
+            shelf.park(key, Some(last_intake), None);
+        }
+        shelf.wake_all();
+        let (nursery, _) =
+            Actor::spawn_linked(None, Nursery, myself.clone(), myself.get_cell()).await?;
+        let credits = Arc::new(Semaphore::new(posts_busy_max));
+        tokio::spawn(pump(
+            Arc::clone(&world),
+            recovery.end,
+            Arc::clone(&credits),
+            myself.clone(),
+        ));
+        myself.send_interval(SWEEP, || DispatcherMessage::Sweep);
+        Ok(State {
+            world,
+            nursery,
+            credits,
+            posts_busy_max,
+            posts_idle_max,
+            posts: HashMap::new(),
+            busy: 0,
+            names: HashMap::new(),
+            idle: VecDeque::new(),
+            shelf,
+            failures: HashMap::new(),
+            drained: None,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<DispatcherMessage>,
+        message: DispatcherMessage,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            DispatcherMessage::Record(record, credit) => {
+                state.record(record, credit, &myself).await?;
+            }
+            DispatcherMessage::Rested { key, received, behind, rest } => {
+                state.rested(key, received, behind, rest);
+                state.start_ready(&myself).await?;
+            }
+            DispatcherMessage::Failed(id) => state.failed(id),
+            DispatcherMessage::Operate(key, operation, reply) => {
+                state.operate(key, operation, reply, &myself).await?;
+            }
+            DispatcherMessage::HoldsChanged => {
+                state.shelf.wake_all();
+                state.tick_busy();
+                state.start_ready(&myself).await?;
+            }
+            DispatcherMessage::Sweep => {
+                let now = World::now();
+                state.shelf.wake_due(now);
+                state.passivate(now);
+                state.start_ready(&myself).await?;
+            }
+            DispatcherMessage::Status(reply) => {
+                let _ = reply.send(state.status());
+            }
+            DispatcherMessage::Drain(reply) => {
+                state.credits.close();
+                state.drained = Some(reply);
+            }
+        }
+        state.report_drained();
+        Ok(())
+    }
+}
+
+impl State {
+    async fn record(
+        &mut self,
+        record: Box<Record>,
+        credit: OwnedSemaphorePermit,
+        myself: &ActorRef<DispatcherMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(key) = post_of(&record.subject) else {
+            warn!(subject = %record.subject, "a record of no post; left in the log");
+            return Ok(());
+        };
+        let sequence = record.sequence;
+        if !self.posts.contains_key(&key) {
+            let behind = self.shelf.take(&key).flatten();
+            self.start(&key, behind, myself).await?;
+        }
+        let Some(entry) = self.posts.get_mut(&key) else { return Ok(()) };
+        let message = if entry.credits.len() < RECORDS_PER_POST_MAX {
+            entry.credits.push(credit);
+            SequencerMessage::Intake(record)
+        } else {
+            SequencerMessage::Behind(sequence)
+        };
+        self.send(&key, message, Some(sequence));
+        Ok(())
+    }
+
+    /// Sends to a post's sequencer and counts it busy.
+    fn send(&mut self, key: &PostKey, message: SequencerMessage, sequence: Option<Sequence>) {
+        let Some(entry) = self.posts.get_mut(key) else { return };
+        entry.sent += 1;
+        entry.last_seen = entry.last_seen.max(sequence.unwrap_or_default());
+        if entry.idle_since.take().is_some() {
+            self.busy += 1;
+        }
+        // A sequencer that has just failed is reported by the nursery and starts again from the
+        // log, where this message's record is.
+        let _ = entry.actor.cast(message);
+    }
+
+    async fn start(
+        &mut self,
+        key: &PostKey,
+        behind: Option<Sequence>,
+        myself: &ActorRef<DispatcherMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        let arguments = sequencer::Start {
+            world: Arc::clone(&self.world),
+            key: key.clone(),
+            dispatcher: myself.clone(),
+        };
+        let (actor, _) =
+            Actor::spawn_linked(None, Sequencer, arguments, self.nursery.get_cell()).await?;
+        actor.cast(SequencerMessage::Load)?;
+        self.names.insert(actor.get_id(), key.clone());
+        let entry = Entry {
+            actor,
+            sent: 0,
+            credits: Vec::new(),
+            last_seen: Sequence(0),
+            idle_since: None,
+        };
+        self.posts.insert(key.clone(), entry);
+        self.busy += 1;
+        if let Some(to) = behind {
+            self.send(key, SequencerMessage::Behind(to), Some(to));
+        }
+        Ok(())
+    }
+
+    fn rested(&mut self, key: PostKey, received: u64, behind: Option<Sequence>, rest: Rest) {
+        let Some(entry) = self.posts.get_mut(&key) else { return };
+        if entry.sent != received || entry.idle_since.is_some() {
+            return;
+        }
+        self.failures.remove(&key);
+        match rest {
+            Rest::Idle => {
+                let now = World::now();
+                entry.credits.clear();
+                entry.idle_since = Some(now);
+                self.busy -= 1;
+                self.idle.push_back((key, now));
+                self.evict();
+            }
+            Rest::Parked(until) => {
+                self.remove(&key);
+                self.shelf.park(key, behind, until);
+            }
+        }
+    }
+
+    /// Stops a sequencer that has nothing to do and forgets it.
+    fn remove(&mut self, key: &PostKey) -> Option<Entry> {
+        let entry = self.posts.remove(key)?;
+        self.names.remove(&entry.actor.get_id());
+        if entry.idle_since.is_none() {
+            self.busy -= 1;
+        }
+        entry.actor.stop(None);
+        Some(entry)
+    }
+
+    fn evict(&mut self) {
+        while self.idle.len() > self.posts_idle_max
+            && let Some((key, since)) = self.idle.pop_front()
+        {
+            self.passivate_if_idle(&key, since);
+        }
+    }
+
+    fn passivate(&mut self, now: Timestamp) {
+        while let Some((key, since)) = self.idle.front().cloned()
+            && now.since_ms(since) >= IDLE_MS
+        {
+            self.idle.pop_front();
+            self.passivate_if_idle(&key, since);
+        }
+    }
+
+    fn passivate_if_idle(&mut self, key: &PostKey, since: Timestamp) {
+        if self.posts.get(key).is_some_and(|entry| entry.idle_since == Some(since)) {
+            self.remove(key);
+        }
+    }
+
+    fn failed(&mut self, id: ActorId) {
+        let Some(key) = self.names.get(&id).cloned() else { return };
+        let Some(entry) = self.remove(&key) else { return };
+        let failures = self.failures.entry(key.clone()).or_default();
+        let pause_ms = (RESTART_MS << (*failures).min(10)).min(RESTART_MS_MAX);
+        *failures = failures.saturating_add(1);
+        let until = World::now().after_ms(pause_ms);
+        self.shelf.park(key, Some(entry.last_seen), Some(until));
+    }
+
+    async fn operate(
+        &mut self,
+        key: PostKey,
+        operation: Operation,
+        reply: oneshot::Sender<Result<(), Rejection>>,
+        myself: &ActorRef<DispatcherMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        if !self.posts.contains_key(&key) {
+            let behind = self.shelf.take(&key).flatten();
+            self.start(&key, behind, myself).await?;
+        }
+        self.send(&key, SequencerMessage::Operate(operation, reply), None);
+        Ok(())
+    }
+
+    /// Busy posts may wait for a hold that was just released.
+    fn tick_busy(&mut self) {
+        for entry in self.posts.values_mut().filter(|entry| entry.idle_since.is_none()) {
+            entry.sent += 1;
+            let _ = entry.actor.cast(SequencerMessage::Tick);
+        }
+    }
+
+    async fn start_ready(
+        &mut self,
+        myself: &ActorRef<DispatcherMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        while self.drained.is_none()
+            && self.busy < self.posts_busy_max
+            && let Some((key, behind)) = self.shelf.next_ready()
+        {
+            self.start(&key, behind, myself).await?;
+            self.send(&key, SequencerMessage::Tick, None);
+        }
+        Ok(())
+    }
+
+    fn status(&self) -> DispatcherStatus {
+        DispatcherStatus {
+            busy: self.busy,
+            idle: self.posts.len() - self.busy,
+            parked: self.shelf.len(),
+            ready: self.shelf.ready_len(),
+        }
+    }
+
+    fn report_drained(&mut self) {
+        if self.busy == 0
+            && let Some(reply) = self.drained.take()
+        {
+            let _ = reply.send(());
+        }
+    }
+}

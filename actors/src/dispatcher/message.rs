@@ -1,0 +1,52 @@
+//! What the dispatcher is told.
+
+use copydesk_core::post::Rejection;
+use copydesk_eventlog::{Record, Sequence};
+use copydesk_proto::PostKey;
+use ractor::ActorId;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::sequencer::{Operation, Rest};
+
+/// What the dispatcher understands.
+#[derive(Debug)]
+pub enum DispatcherMessage {
+    /// The next intake record, with the credit it travels on.
+    Record(Box<Record>, OwnedSemaphorePermit),
+    /// A post rests.
+    Rested {
+        /// Which.
+        key: PostKey,
+        /// Messages its sequencer had received; if more were sent since, it does not rest.
+        received: u64,
+        /// Intake records up to here are still in the log only.
+        behind: Option<Sequence>,
+        /// How it stands.
+        rest: Rest,
+    },
+    /// A sequencer failed.
+    Failed(ActorId),
+    /// An operator's verb for one post.
+    Operate(PostKey, Operation, oneshot::Sender<Result<(), Rejection>>),
+    /// Holds were released or set: parked posts look again.
+    HoldsChanged,
+    /// Time to look at parked and idle posts; sent by the dispatcher's own timer.
+    Sweep,
+    /// Tell how things stand.
+    Status(oneshot::Sender<DispatcherStatus>),
+    /// Take no further records; answer when nothing is in flight.
+    Drain(oneshot::Sender<()>),
+}
+
+/// How things stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DispatcherStatus {
+    /// Posts with a sequencer at work.
+    pub busy: usize,
+    /// Posts with a sequencer at rest, kept for a while.
+    pub idle: usize,
+    /// Posts that wait for a time or an operator, without a sequencer.
+    pub parked: usize,
+    /// Posts ready to go on once there is room.
+    pub ready: usize,
+}

@@ -1,0 +1,225 @@
+//! A node: every actor of one process, started in order and stopped in order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use copydesk_core::post::{RoutePlan, Tries};
+use copydesk_core::routes::RouteTable;
+use copydesk_core::webhook::SourceRules;
+use copydesk_eventlog::{EventLog, SnapshotStore};
+use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use tokio::sync::{oneshot, watch};
+use tracing::error;
+
+use crate::delivery::{DeliveryActor, DeliveryMessage, Site, SiteClient};
+use crate::desk::{Desk, HoldError, load_holds};
+use crate::dispatcher::{self, Dispatcher, DispatcherMessage, recovery};
+use crate::enrichment::{EnrichmentActor, EnrichmentArguments, EnrichmentMessage};
+use crate::receiver::{Admission, Receiver, ReceiverActor};
+use crate::world::{EnrichmentSettings, World};
+
+/// How a node is set up. Everything in it has been checked.
+pub struct Settings {
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// Saved states.
+    pub snapshots: Arc<dyn SnapshotStore>,
+    /// Who may send.
+    pub sources: HashMap<SourceId, Arc<SourceRules>>,
+    /// Which route an event takes.
+    pub routes: RouteTable,
+    /// What each route asks for.
+    pub plans: HashMap<RouteId, RoutePlan>,
+    /// What each enrichment is.
+    pub enrichments: HashMap<EnrichmentId, EnrichmentSettings>,
+    /// The AI services, each with its limits.
+    pub providers: Vec<EnrichmentArguments>,
+    /// The WordPress sites.
+    pub sites: Vec<Site>,
+    /// How tries are spaced and counted.
+    pub tries: Tries,
+    /// Bounds.
+    pub bounds: Bounds,
+}
+
+/// What a node holds in memory at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Posts at work at once; each costs about 10 KB and the text it works on.
+    pub posts_busy_max: usize,
+    /// Sequencers at rest that are kept for the next event.
+    pub posts_idle_max: usize,
+    /// Events accepted and not ended, beyond which the receivers refuse.
+    pub backlog_max: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { posts_busy_max: 2_000, posts_idle_max: 1_000, backlog_max: 100_000 }
+    }
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log cannot be read.
+    #[error("the unfinished posts could not be found")]
+    Recovery(#[from] recovery::RecoveryError),
+    /// The desk's holds cannot be read.
+    #[error("the holds could not be read")]
+    Holds(#[from] HoldError),
+    /// A site's settings are no use.
+    #[error("the site {0} cannot be reached with its settings")]
+    Site(SiteId, #[source] crate::delivery::SiteError),
+    /// An actor did not start.
+    #[error("an actor did not start")]
+    Actor(#[from] SpawnErr),
+}
+
+/// Watches the actors that live as long as the node. They keep their limits, breakers and queues
+/// in memory only, so a broken one is not patched up: the node stops, and what was at work goes on
+/// from the log at the next start. Sequencers are the dispatcher's, which starts them again.
+struct Supervisor;
+
+impl Actor for Supervisor {
+    type Msg = ();
+    type State = watch::Sender<bool>;
+    type Arguments = watch::Sender<bool>;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<()>,
+        failed: watch::Sender<bool>,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        Ok(failed)
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<()>,
+        event: SupervisionEvent,
+        failed: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorFailed(_, reason) = event {
+            error!(%reason, "a permanent actor failed; the node stops");
+            failed.send_replace(true);
+        }
+        Ok(())
+    }
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    /// Each source's way in.
+    pub receivers: HashMap<SourceId, Receiver>,
+    /// The operators' side.
+    pub desk: Desk,
+    dispatcher: ActorRef<DispatcherMessage>,
+    world: Arc<World>,
+    failed: watch::Receiver<bool>,
+}
+
+impl Node {
+    /// Starts the actors; when it returns, webhooks can be taken and unfinished work goes on.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let Settings { log, snapshots, sources, routes, plans, enrichments, .. } = settings;
+        let recovery = recovery::recover(&*log).await?;
+        let (holds, _) = load_holds(&*log).await?;
+        let (failure, failed) = watch::channel(false);
+        let (supervisor, _) = Actor::spawn(None, Supervisor, failure).await?;
+        let supervisor = supervisor.get_cell();
+        let providers = start_providers(settings.providers, &supervisor).await?;
+        let sites = start_sites(settings.sites, &supervisor).await?;
+        let bounds = settings.bounds;
+        let world = Arc::new(World {
+            log,
+            snapshots,
+            routes,
+            plans: Arc::new(plans),
+            sources,
+            enrichments,
+            providers,
+            sites,
+            holds: ArcSwap::from_pointee(holds),
+            tries: settings.tries,
+            backlog: AtomicI64::new(0),
+            known_posts: AtomicU64::new(0),
+            owner: rand::random(),
+        });
+        let start = dispatcher::Start {
+            world: Arc::clone(&world),
+            recovery,
+            posts_busy_max: bounds.posts_busy_max,
+            posts_idle_max: bounds.posts_idle_max,
+        };
+        let (dispatcher, _) = Actor::spawn_linked(None, Dispatcher, start, supervisor.clone()).await?;
+        let mut receivers = HashMap::new();
+        for (id, rules) in &world.sources {
+            let world = Arc::clone(&world);
+            let admission = Admission { world, backlog_max: bounds.backlog_max };
+            let (actor, _) =
+                Actor::spawn_linked(None, ReceiverActor, admission, supervisor.clone()).await?;
+            receivers.insert(id.clone(), Receiver::new(Arc::clone(rules), actor));
+        }
+        let desk = Desk::new(Arc::clone(&world), dispatcher.clone());
+        Ok(Self { receivers, desk, dispatcher, world, failed })
+    }
+
+    /// Returns when a permanent actor has failed: stop the process and start it again.
+    pub async fn failed(&self) {
+        let mut failed = self.failed.clone();
+        // The sender lives in the supervisor; without it there is nobody left to report.
+        let _ = failed.wait_for(|failed| *failed).await;
+    }
+
+    /// Finishes what is at work within `limit`, then stops. What is not finished by then goes on
+    /// at the next start. `false` when the limit was reached.
+    pub async fn stop(self, limit: Duration) -> bool {
+        let (reply, drained) = oneshot::channel();
+        let asked = self.dispatcher.cast(DispatcherMessage::Drain(reply)).is_ok();
+        let in_time = asked && tokio::time::timeout(limit, drained).await.is_ok();
+        self.dispatcher.stop(None);
+        self.world.sites.values().for_each(|site| site.stop(None));
+        self.world.providers.values().for_each(|provider| provider.stop(None));
+        self.world.snapshots.flush();
+        self.world.log.close().await;
+        in_time
+    }
+}
+
+async fn start_providers(
+    providers: Vec<EnrichmentArguments>,
+    supervisor: &ActorCell,
+) -> Result<HashMap<ProviderId, ActorRef<EnrichmentMessage>>, StartError> {
+    let mut actors = HashMap::new();
+    for start in providers {
+        let id = start.id.clone();
+        let (actor, _) =
+            Actor::spawn_linked(None, EnrichmentActor, start, supervisor.clone()).await?;
+        actors.insert(id, actor);
+    }
+    Ok(actors)
+}
+
+async fn start_sites(
+    sites: Vec<Site>,
+    supervisor: &ActorCell,
+) -> Result<HashMap<SiteId, ActorRef<DeliveryMessage>>, StartError> {
+    let mut actors = HashMap::new();
+    for site in sites {
+        let id = site.id.clone();
+        let client = SiteClient::new(site).map_err(|error| StartError::Site(id.clone(), error))?;
+        let (actor, _) =
+            Actor::spawn_linked(None, DeliveryActor, client, supervisor.clone()).await?;
+        actors.insert(id, actor);
+    }
+    Ok(actors)
+}

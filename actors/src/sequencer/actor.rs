@@ -1,0 +1,379 @@
+//! The loop of one post.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use copydesk_core::content::PostText;
+use copydesk_core::post::{
+    Effect, IntakePosition, PostCommand, PostEvent, PostState, Rejection, RunId, Step, Turn,
+    next_wake, outstanding, react,
+};
+use copydesk_eventlog::{AppendError, Record, Sequence};
+use copydesk_proto::{PostKey, Timestamp};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::oneshot;
+use tracing::{debug, warn};
+
+use super::effects::{Job, payload_of};
+use super::load::{Loaded, load, save};
+use super::message::{Answered, Rest, SequencerMessage};
+use crate::World;
+use crate::dispatcher::DispatcherMessage;
+use crate::records::{Decision, Intake, Subjects, ends, summarise};
+
+/// Intake records read at a time when the mailbox did not hold them all.
+const INTAKE_PAGE: usize = 64;
+
+/// Events after which the state is saved: loading 64 events costs about as much as a snapshot.
+const UNSAVED_MAX: u64 = 64;
+
+/// The actor; its state is [`Post`].
+#[derive(Debug)]
+pub struct Sequencer;
+
+/// What a sequencer starts with.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The node.
+    pub world: Arc<World>,
+    /// The post.
+    pub key: PostKey,
+    /// Who is told when the post rests.
+    pub dispatcher: ActorRef<DispatcherMessage>,
+}
+
+type Reply = oneshot::Sender<Result<(), Rejection>>;
+
+/// One post, loaded.
+pub struct Post {
+    start: Start,
+    subjects: Subjects,
+    state: PostState,
+    /// Last sequence of the decisions seen: what the next append expects.
+    last: Sequence,
+    events: u64,
+    unsaved: u64,
+    /// This turn's commands.
+    pending: Vec<(PostCommand, Option<Reply>)>,
+    flushing: bool,
+    /// Intake records up to here are in the log but not in the mailbox.
+    behind: Option<Sequence>,
+    /// Intake records at hand, by position, until their run has ended.
+    intakes: BTreeMap<IntakePosition, Arc<Intake>>,
+    /// The text at work.
+    text: Option<(RunId, Arc<PostText>)>,
+    /// Messages of the dispatcher received in this life; it compares that with what it sent.
+    received: u64,
+    /// The timer set last, so that it is not set again.
+    timer: Option<Timestamp>,
+}
+
+impl std::fmt::Debug for Post {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Post").field("key", &self.start.key).finish_non_exhaustive()
+    }
+}
+
+impl Actor for Sequencer {
+    type Msg = SequencerMessage;
+    type State = Post;
+    type Arguments = Start;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<SequencerMessage>,
+        start: Start,
+    ) -> Result<Post, ActorProcessingErr> {
+        Ok(Post {
+            subjects: Subjects::of(&start.key),
+            start,
+            state: PostState::default(),
+            last: Sequence(0),
+            events: 0,
+            unsaved: 0,
+            pending: Vec::new(),
+            flushing: false,
+            behind: None,
+            intakes: BTreeMap::new(),
+            text: None,
+            received: 0,
+            timer: None,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<SequencerMessage>,
+        message: SequencerMessage,
+        post: &mut Post,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SequencerMessage::Load => post.load(&myself).await?,
+            SequencerMessage::Intake(record) => post.intake(&record)?,
+            SequencerMessage::Behind(to) => {
+                post.received += 1;
+                post.behind = post.behind.max(Some(to));
+            }
+            SequencerMessage::Answer(answered) => {
+                let Answered { command, text } = *answered;
+                if text.is_some() {
+                    post.text = text;
+                }
+                post.pending.push((command, None));
+            }
+            SequencerMessage::Operate(operation, reply) => {
+                post.received += 1;
+                post.pending.push((operation.into(), Some(reply)));
+            }
+            SequencerMessage::Tick => post.received += 1,
+            SequencerMessage::Timer => post.timer = None,
+            SequencerMessage::Flush => {
+                post.flushing = false;
+                post.turn(&myself).await?;
+                return Ok(());
+            }
+        }
+        if !post.flushing {
+            post.flushing = true;
+            myself.cast(SequencerMessage::Flush)?;
+        }
+        Ok(())
+    }
+}
+
+impl Post {
+    async fn load(&mut self, myself: &ActorRef<SequencerMessage>) -> Result<(), ActorProcessingErr> {
+        let Start { world, key, .. } = &self.start;
+        let Loaded { state, last, events, unsaved } =
+            load(&*world.log, &*world.snapshots, key, &self.subjects).await?;
+        if last == Sequence(0) {
+            world.known_posts.fetch_add(1, Ordering::Relaxed);
+        }
+        (self.state, self.last, self.events, self.unsaved) = (state, last, events, unsaved);
+        self.act(outstanding(&self.state), myself).await
+    }
+
+    fn intake(&mut self, record: &Record) -> Result<(), ActorProcessingErr> {
+        self.received += 1;
+        // Order: what is behind comes first, so a later record waits in the log with it.
+        if self.behind.is_some() {
+            self.behind = self.behind.max(Some(record.sequence));
+            return Ok(());
+        }
+        self.take_intake(record)
+    }
+
+    fn take_intake(&mut self, record: &Record) -> Result<(), ActorProcessingErr> {
+        let position = IntakePosition(record.sequence.0);
+        if position <= self.state.considered {
+            return Ok(());
+        }
+        let intake = Arc::new(Intake::read(record)?);
+        self.pending.push((PostCommand::Accept(intake.incoming(position)), None));
+        self.intakes.insert(position, intake);
+        Ok(())
+    }
+
+    /// One turn: catch up, decide everything that is pending, append once, act.
+    async fn turn(&mut self, myself: &ActorRef<SequencerMessage>) -> Result<(), ActorProcessingErr> {
+        self.catch_up().await?;
+        let now = World::now();
+        let policy = self.start.world.policy(&self.start.key);
+        let mut turn = Turn::new(std::mem::take(&mut self.state), &policy, now);
+        let mut replies = Vec::new();
+        let mut full = false;
+        for (command, reply) in std::mem::take(&mut self.pending) {
+            let position = accepted_position(&command);
+            // Once one event had to stay in the log, those after it must not overtake it.
+            let decided = match position {
+                Some(_) if full => Err(Rejection::QueueFull),
+                Some(_) | None => turn.take(command),
+            };
+            if decided == Err(Rejection::QueueFull) {
+                full = true;
+                self.behind = self.behind.max(position.map(|p| Sequence(p.0)));
+            }
+            replies.extend(reply.map(|reply| (reply, decided)));
+        }
+        let _ = turn.take(PostCommand::Tick);
+        let (state, events) = turn.finish();
+        self.state = state;
+        let wake_at = next_wake(&self.state, &policy);
+        let events = self.append(events, wake_at, now).await?;
+        for (reply, decided) in replies {
+            let _ = reply.send(decided);
+        }
+        self.act(events.iter().filter_map(react).collect(), myself).await?;
+        self.rest(wake_at, myself)
+    }
+
+    /// Reads intake records that the mailbox did not hold, as far as there is room for them.
+    async fn catch_up(&mut self) -> Result<(), ActorProcessingErr> {
+        let Some(target) = self.behind else { return Ok(()) };
+        let room = copydesk_core::limits::WAITING_MAX / 2;
+        if self.state.waiting.len() + self.pending.len() > room {
+            return Ok(());
+        }
+        let log = &self.start.world.log;
+        let after = Sequence(self.state.considered.0);
+        let page = log.history(&self.subjects.intake, after, INTAKE_PAGE).await?;
+        // What is in the mailbox's share of this turn is in the page, too.
+        self.pending.retain(|(command, _)| !matches!(command, PostCommand::Accept(_)));
+        for record in &page {
+            self.take_intake(record)?;
+        }
+        let reached = page.last().map_or(target, |record| record.sequence);
+        if page.len() < INTAKE_PAGE || reached >= target {
+            self.behind = None;
+        }
+        Ok(())
+    }
+
+    async fn append(
+        &mut self,
+        events: Vec<PostEvent>,
+        wake_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Vec<PostEvent>, ActorProcessingErr> {
+        if events.is_empty() {
+            return Ok(events);
+        }
+        let Start { world, key, .. } = &self.start;
+        let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
+        let decision = Decision {
+            summary: summarise(&self.state, wake_at, self.events + count),
+            events,
+            decided_at: now,
+            trace: self.state.run.as_ref().and_then(|run| {
+                self.intakes.get(&run.id.0).and_then(|intake| intake.trace)
+            }),
+            owner: world.owner,
+        };
+        match world.log.append(decision.record(&self.subjects.decisions, self.last)).await {
+            Ok(appended) => self.last = appended.sequence(),
+            Err(error @ AppendError::WrongLastSequence { .. }) => {
+                warn!(post = %key, "another owner decides for this post; stepping down");
+                return Err(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.events += count;
+        self.unsaved += count;
+        let ended = decision.events.iter().filter(|event| ends(event)).count();
+        world.backlog.fetch_sub(i64::try_from(ended).unwrap_or(i64::MAX), Ordering::Relaxed);
+        if self.unsaved >= UNSAVED_MAX {
+            save(&*world.log, &*world.snapshots, key, &self.state, self.last);
+            self.unsaved = 0;
+        }
+        self.forget_finished();
+        Ok(decision.events)
+    }
+
+    /// Drops the bodies and texts of events that no longer wait or run.
+    fn forget_finished(&mut self) {
+        let run = self.state.run.as_ref().map(|r| r.id);
+        let waiting = &self.state.waiting;
+        let needed = |position: &IntakePosition| {
+            run == Some(RunId(*position)) || waiting.iter().any(|w| w.position == *position)
+        };
+        self.intakes.retain(|position, _| needed(position));
+        self.text = self.text.take().filter(|(id, _)| run == Some(*id));
+    }
+
+    /// Hands effects to the world. Answers come back as messages.
+    async fn act(
+        &mut self,
+        effects: Vec<Effect>,
+        myself: &ActorRef<SequencerMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        for effect in effects {
+            let Some(run) = self.state.run.clone().filter(|r| r.id == effect.run) else { continue };
+            debug!(post = %self.start.key, step = ?effect.step, attempt = effect.attempt, "asking");
+            let intake = self.leading_intake(run.id).await?;
+            let text = self.text_of(run.id, intake.as_deref());
+            let (world, key) = (Arc::clone(&self.start.world), self.start.key.clone());
+            let job = Job { world, key, run, intake, text };
+            let myself = myself.clone();
+            tokio::spawn(async move {
+                let answered = match effect.step {
+                    Step::Read => job.read().await,
+                    Step::Enrich(place) => job.enrich(place).await,
+                    Step::Write => job.write().await,
+                };
+                // A sequencer that is gone left its effects to the next one.
+                let _ = myself.cast(SequencerMessage::Answer(Box::new(answered)));
+            });
+        }
+        Ok(())
+    }
+
+    /// The event that leads the run: from the mailbox, or after a restart from the log.
+    async fn leading_intake(&mut self, run: RunId) -> Result<Option<Arc<Intake>>, ActorProcessingErr> {
+        if let Some(intake) = self.intakes.get(&run.0) {
+            return Ok(Some(Arc::clone(intake)));
+        }
+        let before = Sequence(run.0.0.saturating_sub(1));
+        let page = self.start.world.log.history(&self.subjects.intake, before, 1).await?;
+        let Some(record) = page.first().filter(|r| r.sequence.0 == run.0.0) else {
+            return Ok(None);
+        };
+        let intake = Arc::new(Intake::read(record)?);
+        self.intakes.insert(run.0, Arc::clone(&intake));
+        Ok(Some(intake))
+    }
+
+    fn text_of(&mut self, run: RunId, intake: Option<&Intake>) -> Option<Arc<PostText>> {
+        if let Some((_, text)) = self.text.as_ref().filter(|(id, _)| *id == run) {
+            return Some(Arc::clone(text));
+        }
+        let intake = intake.filter(|i| i.text_hash.is_some())?;
+        let text = Arc::new(payload_of(&self.start.world, intake)?.text()?);
+        self.text = Some((run, Arc::clone(&text)));
+        Some(text)
+    }
+
+    /// Tells the dispatcher when nothing is in flight; sets a timer when something is.
+    fn rest(
+        &mut self,
+        wake_at: Option<Timestamp>,
+        myself: &ActorRef<SequencerMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        if !self.pending.is_empty() {
+            return Ok(());
+        }
+        if self.behind.is_some() && self.state.waiting.len() <= copydesk_core::limits::WAITING_MAX / 2 {
+            myself.cast(SequencerMessage::Timer)?;
+            return Ok(());
+        }
+        if outstanding(&self.state).is_empty() {
+            let rest = if self.state.is_idle() { Rest::Idle } else { Rest::Parked(wake_at) };
+            let message = DispatcherMessage::Rested {
+                key: self.start.key.clone(),
+                received: self.received,
+                behind: self.behind,
+                rest,
+            };
+            self.start.dispatcher.cast(message)?;
+        } else if wake_at.is_some() && wake_at != self.timer {
+            self.timer = wake_at;
+            let wait_ms = wake_at.map_or(0, |at| at.since_ms(World::now()));
+            let _ = myself.send_after(Duration::from_millis(wait_ms), || SequencerMessage::Timer);
+        }
+        Ok(())
+    }
+}
+
+fn accepted_position(command: &PostCommand) -> Option<IntakePosition> {
+    match command {
+        PostCommand::Accept(incoming) => Some(incoming.position),
+        PostCommand::Read { .. }
+        | PostCommand::Enriched { .. }
+        | PostCommand::Written { .. }
+        | PostCommand::Tick
+        | PostCommand::Retry { .. }
+        | PostCommand::Drop { .. }
+        | PostCommand::Checkpoint => None,
+    }
+}

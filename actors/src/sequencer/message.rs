@@ -1,0 +1,79 @@
+//! What a sequencer is told, and what it tells the dispatcher.
+
+use std::sync::Arc;
+
+use copydesk_core::content::PostText;
+use copydesk_core::post::{PostCommand, Rejection, RunId};
+use copydesk_eventlog::{Record, Sequence};
+use copydesk_proto::Timestamp;
+use tokio::sync::oneshot;
+
+/// What a sequencer understands.
+#[derive(Debug)]
+pub enum SequencerMessage {
+    /// Read the post's history; the first message of each life.
+    Load,
+    /// An intake record, in log order.
+    Intake(Box<Record>),
+    /// The intake log holds records up to here that are not in the mailbox: read them.
+    Behind(Sequence),
+    /// The world answered an effect.
+    Answer(Box<Answered>),
+    /// An operator's verb.
+    Operate(Operation, oneshot::Sender<Result<(), Rejection>>),
+    /// Holds have changed, or the post's hour has come.
+    Tick,
+    /// The sequencer's own timer, or its own wish to go on.
+    Timer,
+    /// Everything before this message is one turn; sent by the sequencer to itself.
+    Flush,
+}
+
+/// An answer from outside.
+#[derive(Debug)]
+pub struct Answered {
+    /// What it means to the post.
+    pub command: PostCommand,
+    /// The text that was read on the way, for the steps that follow.
+    pub text: Option<(RunId, Arc<PostText>)>,
+}
+
+/// An operator's verb on one post.
+#[derive(Debug, Clone)]
+pub enum Operation {
+    /// Try a dead letter again.
+    Retry {
+        /// Which.
+        run: RunId,
+        /// Who.
+        by: String,
+    },
+    /// Give a dead letter up.
+    Drop {
+        /// Which.
+        run: RunId,
+        /// Who.
+        by: String,
+    },
+    /// Write the state down, so that older records may be trimmed.
+    Checkpoint,
+}
+
+impl From<Operation> for PostCommand {
+    fn from(operation: Operation) -> Self {
+        match operation {
+            Operation::Retry { run, by } => Self::Retry { run, by },
+            Operation::Drop { run, by } => Self::Drop { run, by },
+            Operation::Checkpoint => Self::Checkpoint,
+        }
+    }
+}
+
+/// How a post stands after a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing waits and nothing runs.
+    Idle,
+    /// Work waits for a time, or, with `None`, for an operator.
+    Parked(Option<Timestamp>),
+}

@@ -1,0 +1,93 @@
+//! What the actors of one node share: the log, the plan of work, the other actors.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use copydesk_core::content::Field;
+use copydesk_core::holds::Holds;
+use copydesk_core::post::{Policy, RoutePlan, Tries};
+use copydesk_core::routes::RouteTable;
+use copydesk_core::webhook::SourceRules;
+use copydesk_eventlog::{EventLog, SnapshotStore};
+use copydesk_proto::{EnrichmentId, PostKey, ProviderId, RouteId, SiteId, SourceId, Timestamp};
+use ractor::ActorRef;
+
+use crate::delivery::DeliveryMessage;
+use crate::enrichment::EnrichmentMessage;
+use crate::enrichment::recipe::Recipe;
+
+/// Shared by all actors of a node; nothing in it is guarded by a lock.
+pub struct World {
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// Saved states; may be lost at any time.
+    pub snapshots: Arc<dyn SnapshotStore>,
+    /// Which route an event takes.
+    pub routes: RouteTable,
+    /// What each route asks for.
+    pub plans: Arc<HashMap<RouteId, RoutePlan>>,
+    /// How each source's payloads are read.
+    pub sources: HashMap<SourceId, Arc<SourceRules>>,
+    /// What each enrichment is.
+    pub enrichments: HashMap<EnrichmentId, EnrichmentSettings>,
+    /// The AI services.
+    pub providers: HashMap<ProviderId, ActorRef<EnrichmentMessage>>,
+    /// The WordPress sites.
+    pub sites: HashMap<SiteId, ActorRef<DeliveryMessage>>,
+    /// What operators hold at present.
+    pub holds: ArcSwap<Holds>,
+    /// How tries are spaced and counted.
+    pub tries: Tries,
+    /// Events accepted and not ended. An estimate after a start: events that no sequencer has
+    /// looked at count once per post until it does.
+    pub backlog: AtomicI64,
+    /// Posts with a history.
+    pub known_posts: AtomicU64,
+    /// Random per start: tells this process's records from another's.
+    pub owner: u64,
+}
+
+/// What an enrichment is made with.
+#[derive(Debug, Clone)]
+pub struct EnrichmentSettings {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// Where the result goes.
+    pub field: Field,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("log", &self.log).finish_non_exhaustive()
+    }
+}
+
+impl World {
+    /// Wall-clock time; the shell's only clock for decisions.
+    #[must_use]
+    pub fn now() -> Timestamp {
+        let ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+        Timestamp(i64::try_from(ms).unwrap_or(i64::MAX))
+    }
+
+    /// What decisions about a post are given to know at present.
+    #[must_use]
+    pub fn policy(&self, key: &PostKey) -> Policy {
+        Policy {
+            key: key.clone(),
+            plans: Arc::clone(&self.plans),
+            holds: self.holds.load_full(),
+            tries: self.tries,
+        }
+    }
+
+    /// Accepted events that have not ended, never below zero.
+    #[must_use]
+    pub fn backlog(&self) -> u64 {
+        u64::try_from(self.backlog.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+}

@@ -1,0 +1,97 @@
+//! An AI service that speaks `/chat/completions`: repeats the post's mark as its summary.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde_json::{Value, json};
+
+use super::{Random, marked, now_ms};
+
+/// One request as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) at_ms: i64,
+    pub(crate) post: u64,
+    pub(crate) version: u64,
+    pub(crate) answered: bool,
+    pub(crate) traceparent: Option<String>,
+}
+
+#[derive(Debug)]
+struct Service {
+    calls: Mutex<Vec<Call>>,
+    failing_percent: u64,
+    latency: Duration,
+    random: Mutex<Random>,
+}
+
+/// A running service.
+#[derive(Debug, Clone)]
+pub(crate) struct Ai {
+    service: Arc<Service>,
+    /// `base_url` for the configuration.
+    pub(crate) base_url: String,
+}
+
+impl Ai {
+    /// Starts one that answers after a while, and so many of a hundred requests with 429 or 500.
+    pub(crate) async fn start(failing_percent: u64, latency: Duration, seed: u64) -> Self {
+        let service = Arc::new(Service {
+            calls: Mutex::default(),
+            failing_percent,
+            latency,
+            random: Mutex::new(Random::new(seed)),
+        });
+        let router = Router::new()
+            .route("/v1/chat/completions", post(chat))
+            .with_state(Arc::clone(&service));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { service, base_url }
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.service.calls.lock().unwrap().clone()
+    }
+}
+
+async fn chat(State(service): State<Arc<Service>>, headers: HeaderMap, body: String) -> Response {
+    let (post, version) = marked(&body).unwrap_or((0, 0));
+    let (fails, kind) = {
+        let mut random = service.random.lock().unwrap();
+        (random.percent(service.failing_percent), random.below(2))
+    };
+    let traceparent = headers.get("traceparent").and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let call = Call { at_ms: now_ms(), post, version, answered: !fails, traceparent };
+    service.calls.lock().unwrap().push(call);
+    if !service.latency.is_zero() {
+        tokio::time::sleep(service.latency).await;
+    }
+    match (fails, kind) {
+        (true, 0) => {
+            let error = json!({"error": {"message": "slow down", "type": "rate_limit"}});
+            (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")], error.to_string())
+                .into_response()
+        }
+        (true, _) => (StatusCode::INTERNAL_SERVER_ERROR, "broken").into_response(),
+        (false, _) => axum::Json(answer(post, version)).into_response(),
+    }
+}
+
+fn answer(post: u64, version: u64) -> Value {
+    let summary = json!({"summary": super::mark(post, version)});
+    json!({
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "stand-in-1",
+        "choices": [{
+            "index": 0, "finish_reason": "stop",
+            "message": {"role": "assistant", "content": summary.to_string()},
+        }],
+        "usage": {"prompt_tokens": 50, "completion_tokens": 10, "total_tokens": 60},
+    })
+}

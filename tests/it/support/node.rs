@@ -1,0 +1,216 @@
+//! The real program as a child process.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use super::eventually;
+
+/// A node's folder, configuration and process.
+#[derive(Debug)]
+pub(crate) struct Node {
+    folder: tempfile::TempDir,
+    child: Option<Child>,
+    client: reqwest::Client,
+    environment: Vec<(String, String)>,
+}
+
+/// What a configuration is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts<'a> {
+    /// `embedded` or a NATS address.
+    pub(crate) log: &'a str,
+    /// The whole `[sites.news]` table without its header.
+    pub(crate) site: &'a str,
+    /// The provider table without its header; empty: the built-in one.
+    pub(crate) provider: &'a str,
+    /// Lines of the route beyond source, events and enrich.
+    pub(crate) route: &'a str,
+}
+
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef-test";
+
+impl Node {
+    /// Writes the configuration; nothing runs yet.
+    pub(crate) fn new(parts: &Parts<'_>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let Parts { log, site, provider, route } = parts;
+        let provider = if provider.is_empty() { "kind = \"builtin\"" } else { provider };
+        let config = format!(
+            r#"
+data_dir = "{data}"
+[http]
+listen = "127.0.0.1:0"
+[log]
+url = "{log}"
+[sites.news]
+{site}
+[sources.news]
+scheme = "wp-relay"
+secrets = [{{ id = "k1", value = "env:NEWS_SECRET" }}]
+site = "news"
+[providers.main]
+{provider}
+[enrichments.summary]
+provider = "main"
+recipe = "summary"
+field = "excerpt"
+mode = "apply"
+[[routes]]
+source = "news"
+events = ["post.published", "post.updated"]
+enrich = ["summary"]
+{route}
+"#,
+            data = data.display(),
+        );
+        std::fs::write(folder.path().join("copydesk.toml"), config).unwrap();
+        let environment = vec![
+            ("NEWS_SECRET".to_owned(), SECRET.to_owned()),
+            ("NEWS_APP_PASSWORD".to_owned(), "canary-password-1234".to_owned()),
+        ];
+        Self { folder, child: None, client: super::client(), environment }
+    }
+
+    pub(crate) fn with_env(mut self, name: &str, value: &str) -> Self {
+        self.environment.retain(|(n, _)| n != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub(crate) fn log_file(&self) -> PathBuf {
+        self.folder.path().join("node.log")
+    }
+
+    /// Runs a command of the program to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> std::process::Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let program =
+            std::env::var("SMOKE").unwrap_or_else(|_| env!("CARGO_BIN_EXE_copydesk").to_owned());
+        let mut command = Command::new(program);
+        command.args(arguments).arg("--config").arg(self.folder.path().join("copydesk.toml"));
+        command.envs(self.environment.iter().map(|(n, v)| (n.as_str(), v.as_str())));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the node and waits until it takes webhooks. Returns its ingress address.
+    pub(crate) async fn start(&mut self) -> String {
+        assert!(self.child.is_none(), "it runs already");
+        let from = std::fs::read_to_string(self.log_file()).unwrap_or_default().len();
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_file());
+        let log = log.unwrap();
+        let mut command = self.command(&["serve"]);
+        command.stderr(log.try_clone().unwrap()).stdout(log);
+        self.child = Some(command.spawn().unwrap());
+        let path = self.log_file();
+        eventually("the node takes webhooks", || {
+            let address = listening(&path, from);
+            if address.is_none() {
+                let ended = self.child.as_mut().unwrap().try_wait().unwrap();
+                let said = std::fs::read_to_string(&path).unwrap_or_default();
+                assert!(ended.is_none(), "the node ended at its start: {said}");
+            }
+            std::future::ready(address)
+        })
+        .await
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Asks it to stop (SIGTERM), and waits for its end.
+    pub(crate) fn stop(&mut self) -> std::process::ExitStatus {
+        let mut child = self.child.take().unwrap();
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        child.wait().unwrap()
+    }
+
+    /// Asks the admin API.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let (address, token) = self.access();
+        let url = format!("http://{address}/api/v1{path}");
+        let response = self.client.get(url).bearer_auth(token).send().await.unwrap();
+        assert!(response.status().is_success(), "{path}: {}", response.status());
+        response.json().await.unwrap()
+    }
+
+    fn access(&self) -> (String, String) {
+        let text = std::fs::read_to_string(self.data_dir().join("admin.json")).unwrap();
+        let access: Value = serde_json::from_str(&text).unwrap();
+        let field = |name: &str| access[name].as_str().unwrap().to_owned();
+        (field("address"), field("token"))
+    }
+
+    /// What the process has used so far.
+    pub(crate) fn usage(&self) -> Usage {
+        let pid = self.child.as_ref().unwrap().id();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        // Fields 14 and 15, counted from 1: user and system time in ticks of 10 ms. The name in
+        // field 2 may hold spaces, so counting starts behind it.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks = |at: usize| fields[at - 3].parse::<u64>().unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let peak_kb: f64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+        Usage {
+            cpu: std::time::Duration::from_millis((ticks(14) + ticks(15)) * 10),
+            peak_mb: peak_kb / 1024.0,
+        }
+    }
+
+    /// Waits until nothing waits and nothing runs.
+    pub(crate) async fn quiet(&self) {
+        eventually("the backlog is empty", async || {
+            let status = self.get("/status").await;
+            let (backlog, busy) = (status["backlog"].as_u64()?, status["busy_posts"].as_u64()?);
+            (backlog == 0 && busy == 0).then_some(())
+        })
+        .await;
+    }
+}
+
+/// What a process has used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    pub(crate) cpu: std::time::Duration,
+    pub(crate) peak_mb: f64,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            let said = std::fs::read_to_string(self.log_file()).unwrap_or_default();
+            let tail: Vec<&str> = said.lines().rev().take(40).collect();
+            eprintln!("the node said last:");
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+/// The ingress address in the line "copydesk takes webhooks", after this many bytes of log.
+fn listening(path: &Path, from: usize) -> Option<String> {
+    let said = std::fs::read_to_string(path).ok()?;
+    let line = said.get(from..)?.lines().find(|line| line.contains("copydesk takes webhooks"))?;
+    let line: Value = serde_json::from_str(line).ok()?;
+    let address = line["http"].as_str().or_else(|| line["fields"]["http"].as_str())?;
+    Some(format!("http://{address}"))
+}
