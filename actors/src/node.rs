@@ -152,6 +152,7 @@ impl Node {
             tries: settings.tries,
             backlog: AtomicI64::new(0),
             known_posts: AtomicU64::new(0),
+            dead_letters: AtomicI64::new(0),
             owner: rand::random(),
         });
         let start = dispatcher::Start {

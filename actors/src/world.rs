@@ -47,6 +47,8 @@ pub struct World {
     pub backlog: AtomicI64,
     /// Posts with a history.
     pub known_posts: AtomicU64,
+    /// Runs that wait for an operator.
+    pub dead_letters: AtomicI64,
     /// Random per start: tells this process's records from another's.
     pub owner: u64,
 }

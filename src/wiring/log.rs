@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use copydesk_eventlog::{EmbeddedLog, EventLog, SnapshotStore, embedded};
+use copydesk_eventlog::jetstream::{self, ConnectError};
+use copydesk_eventlog::{EmbeddedLog, EventLog, JetStreamLog, SnapshotStore, embedded};
 use futures::future::BoxFuture;
 
-use crate::config::{Config, LogUrl, Secrets};
+use crate::config::{Config, Log, LogUrl, SecretRef};
 
 /// A log, and the news of its end.
 pub struct OpenLog {
@@ -24,11 +25,45 @@ const LOG_FOLDER: &str = "log";
 ///
 /// # Errors
 /// Why it cannot be opened, and what to do.
-pub async fn open_log(config: &Config, _secrets: &Secrets) -> anyhow::Result<OpenLog> {
+pub async fn open_log(config: &Config) -> anyhow::Result<OpenLog> {
     match &config.log.url {
         LogUrl::Embedded => open_embedded(&config.data_dir).await,
-        LogUrl::Nats(_) => anyhow::bail!("nats"),
+        LogUrl::Nats(servers) => {
+            let servers: Vec<&str> = servers.iter().map(url::Url::as_str).collect();
+            open_jetstream(&config.log, &servers.join(",")).await
+        }
     }
+}
+
+async fn open_jetstream(log: &Log, servers: &str) -> anyhow::Result<OpenLog> {
+    let mut settings = jetstream::Settings::new(servers);
+    settings.stream.clone_from(&log.stream);
+    settings.replicas = usize::from(log.replicas);
+    settings.sync_always = log.sync_always;
+    settings.credentials_file = match &log.credentials {
+        None => None,
+        Some(SecretRef::File(path)) => Some(path.clone()),
+        Some(SecretRef::Env(_)) => {
+            anyhow::bail!("log.credentials: write \"file:PATH\"; NATS reads its .creds from a file")
+        }
+    };
+    let log = JetStreamLog::connect(settings).await.map_err(|error| {
+        let help = match &error {
+            ConnectError::BadSettings(_) => "write log.url = \"nats://host:4222\"",
+            ConnectError::Unreachable(_) => {
+                "start nats-server with JetStream (`nats-server -js`), or correct log.url"
+            }
+            ConnectError::Unauthorized => "set log.credentials to the user's .creds file",
+            ConnectError::OldServer { .. } => "upgrade nats-server, then start again",
+            ConnectError::WrongStream { .. } => {
+                "name another stream in log.stream, or give this one the right settings"
+            }
+            ConnectError::Refused { .. } => "give the user the rights to create the stream",
+        };
+        anyhow::Error::new(error).context(format!("log.url: {help}"))
+    })?;
+    // The client reconnects by itself for as long as the node lives.
+    Ok(OpenLog { log: Arc::new(log), fatal: Box::pin(std::future::pending()) })
 }
 
 async fn open_embedded(data_dir: &Path) -> anyhow::Result<OpenLog> {

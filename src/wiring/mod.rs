@@ -5,7 +5,7 @@ mod intake;
 mod log;
 mod settings;
 
-pub use desk::NodeDesk;
+pub use desk::{NodeDesk, verify_log};
 pub use intake::NodeIntake;
 pub use log::{OpenLog, open_log, open_snapshots};
 pub use settings::{network_settings, node_settings, source_rules, wordpress};

@@ -97,6 +97,7 @@ impl Actor for Dispatcher {
         let Start { world, recovery, posts_busy_max, posts_idle_max } = start;
         world.known_posts.store(recovery.known_posts, Ordering::Relaxed);
         world.backlog.store(recovery.backlog, Ordering::Relaxed);
+        world.dead_letters.store(recovery.dead_letters, Ordering::Relaxed);
         let mut shelf = Shelf::default();
         for (key, last_intake) in recovery.unfinished {
             shelf.park(key, Some(last_intake), None);

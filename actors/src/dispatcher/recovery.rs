@@ -17,6 +17,8 @@ pub struct Recovery {
     pub known_posts: u64,
     /// Events accepted and not ended, as far as the last records tell.
     pub backlog: i64,
+    /// Runs that wait for an operator.
+    pub dead_letters: i64,
     /// Where the log ended before this was found out: follow it from here.
     pub end: Sequence,
 }
@@ -44,9 +46,10 @@ pub async fn recover(log: &dyn EventLog) -> Result<Recovery, RecoveryError> {
     while let Some(record) = decisions.next().await {
         let record = record?;
         let Some(key) = post_of(&record.subject) else { continue };
-        let v1::Summary { considered: covered, waiting, .. } = Decision::read(&record)?.summary;
+        let v1::Summary { considered: covered, waiting, dead, .. } = Decision::read(&record)?.summary;
         recovery.known_posts += 1;
         recovery.backlog += i64::from(waiting);
+        recovery.dead_letters += i64::from(dead);
         if waiting > 0 {
             recovery.unfinished.insert(key.clone(), Sequence(covered));
         }

@@ -55,6 +55,8 @@ pub struct Post {
     last: Sequence,
     events: u64,
     unsaved: u64,
+    /// Dead letters as the node's count has them.
+    dead: i64,
     /// This turn's commands.
     pending: Vec<(PostCommand, Option<Reply>)>,
     flushing: bool,
@@ -93,6 +95,7 @@ impl Actor for Sequencer {
             last: Sequence(0),
             events: 0,
             unsaved: 0,
+            dead: 0,
             pending: Vec::new(),
             flushing: false,
             behind: None,
@@ -151,6 +154,7 @@ impl Post {
         if last == Sequence(0) {
             world.known_posts.fetch_add(1, Ordering::Relaxed);
         }
+        self.dead = i64::try_from(state.dead.len()).unwrap_or(i64::MAX);
         (self.state, self.last, self.events, self.unsaved) = (state, last, events, unsaved);
         self.act(outstanding(&self.state), myself).await
     }
@@ -263,6 +267,9 @@ impl Post {
         self.unsaved += count;
         let ended = decision.events.iter().filter(|event| ends(event)).count();
         world.backlog.fetch_sub(i64::try_from(ended).unwrap_or(i64::MAX), Ordering::Relaxed);
+        let dead = i64::try_from(self.state.dead.len()).unwrap_or(i64::MAX);
+        world.dead_letters.fetch_add(dead - self.dead, Ordering::Relaxed);
+        self.dead = dead;
         if self.unsaved >= UNSAVED_MAX {
             save(&*world.log, &*world.snapshots, key, &self.state, self.last);
             self.unsaved = 0;

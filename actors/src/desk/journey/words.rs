@@ -1,0 +1,219 @@
+//! Events in plain words. Names, numbers, hashes and causes only: never a post's or an answer's
+//! text.
+
+use std::fmt::Display;
+
+use copydesk_core::content::{Answer, Field, Mode};
+use copydesk_core::failure::Failure;
+use copydesk_core::post::{End, Incoming, PlanStep, PostEvent, RunId, SourceVersion, Step};
+use copydesk_proto::Timestamp;
+
+use crate::records::{Intake, rfc3339};
+
+/// An event's kind and sentence; `plan` is its run's, empty when that is not known.
+pub(in crate::desk) fn told(event: &PostEvent, plan: &[PlanStep]) -> (&'static str, String) {
+    let enriched = |place: u8| step_name(plan, Step::Enrich(place));
+    match event {
+        PostEvent::Accepted(incoming) => ("accepted", accepted(incoming)),
+        PostEvent::Ignored { incoming, end } => {
+            ("ended", format!("event {} ended: {}", incoming.position.0, end_words(end)))
+        }
+        PostEvent::Ended { position, end } => {
+            ("ended", format!("event {} ended: {}", position.0, end_words(end)))
+        }
+        PostEvent::RunStarted { run, plan, .. } => ("started", started(*run, plan)),
+        PostEvent::StepAsked { step, attempt, .. } => ("asked", asked(plan, *step, *attempt)),
+        PostEvent::PostRead { input, .. } => ("read", match input.modified_at {
+            Some(at) => format!("post read, last changed {}", rfc3339(at)),
+            None => "post read".to_owned(),
+        }),
+        PostEvent::StepSkipped { step, .. } => {
+            ("skipped", format!("{} of this text stands already: nothing asked", enriched(*step)))
+        }
+        PostEvent::EnrichmentAnswered { step, answer, reused, .. } => {
+            ("answered", answered(&enriched(*step), answer, *reused))
+        }
+        PostEvent::WriteIntended { write, fields, .. } if fields.is_empty() => {
+            ("prepared", format!("write {} prepared: the event's own words", write.0))
+        }
+        PostEvent::WriteIntended { write, fields, .. } => {
+            ("prepared", format!("write {} prepared: {}", write.0, list(fields.iter().map(|f| &f.field))))
+        }
+        PostEvent::WriteApplied { write, stored, kept, .. } => {
+            let stored: Vec<&Field> = stored.iter().map(|(field, _)| field).collect();
+            ("written", written(write.0, &stored, kept, plan))
+        }
+        PostEvent::WriteRefused { write, .. } => {
+            ("refused", format!("write {} refused: the text has changed and is read again", write.0))
+        }
+        PostEvent::AttemptFailed { step, failure, retry_at, .. } => {
+            ("failed", format!("{} failed: {}", step_name(plan, *step), failed(failure, *retry_at)))
+        }
+        PostEvent::RunEnded { run, end } => {
+            ("ended", format!("event {} ended: {}", run.0.0, end_words(end)))
+        }
+        PostEvent::DeadLettered { run, step, failure, .. } => {
+            let step = step_name(plan, *step);
+            ("dead", format!("dead letter: event {}, {step}: {}", run.0.0, because(failure)))
+        }
+        PostEvent::RetryRequested { run, by } => {
+            ("retried", format!("event {} is to be tried again, says {by}", run.0.0))
+        }
+        PostEvent::RunResumed { run } => ("resumed", format!("work on event {} goes on", run.0.0)),
+        PostEvent::DeadLetterDropped { run, by } => {
+            ("ended", format!("event {} ended: dropped by {by}", run.0.0))
+        }
+        PostEvent::Checkpointed(_) => {
+            ("checkpoint", "state written down; older records may go".to_owned())
+        }
+    }
+}
+
+/// A webhook's kind and sentence.
+pub(super) fn received(intake: &Intake) -> (&'static str, String) {
+    let Intake { event_type, source, event_id, .. } = intake;
+    ("received", format!("{event_type} from {source}, id {event_id}"))
+}
+
+/// The run an event belongs to.
+pub(in crate::desk) const fn run_of(event: &PostEvent) -> Option<RunId> {
+    match event {
+        PostEvent::RunStarted { run, .. }
+        | PostEvent::StepAsked { run, .. }
+        | PostEvent::PostRead { run, .. }
+        | PostEvent::StepSkipped { run, .. }
+        | PostEvent::EnrichmentAnswered { run, .. }
+        | PostEvent::WriteIntended { run, .. }
+        | PostEvent::WriteApplied { run, .. }
+        | PostEvent::WriteRefused { run, .. }
+        | PostEvent::AttemptFailed { run, .. }
+        | PostEvent::RunEnded { run, .. }
+        | PostEvent::DeadLettered { run, .. }
+        | PostEvent::RetryRequested { run, .. }
+        | PostEvent::RunResumed { run }
+        | PostEvent::DeadLetterDropped { run, .. } => Some(*run),
+        PostEvent::Accepted(_)
+        | PostEvent::Ignored { .. }
+        | PostEvent::Ended { .. }
+        | PostEvent::Checkpointed(_) => None,
+    }
+}
+
+/// A step by its enrichment's name, or by its number when the plan is not known.
+pub(in crate::desk) fn step_name(plan: &[PlanStep], step: Step) -> String {
+    match step {
+        Step::Read => "read".to_owned(),
+        Step::Write => "write".to_owned(),
+        Step::Enrich(place) => match plan.get(usize::from(place)) {
+            Some(step) => step.enrichment.to_string(),
+            None => format!("step {}", u32::from(place) + 1),
+        },
+    }
+}
+
+/// How an event ended, with the reason.
+pub(in crate::desk) fn end_words(end: &End) -> String {
+    match end {
+        End::Applied => "applied".to_owned(),
+        End::Kept => "kept: what stands in WordPress was left alone".to_owned(),
+        End::Suggested => "suggested: nothing was to be written".to_owned(),
+        End::Unchanged => "unchanged: this text was worked on before".to_owned(),
+        End::Superseded { by } => format!("superseded by event {}", by.0),
+        End::Duplicate { of } => format!("duplicate of event {}", of.0),
+        End::Filtered { rule } => format!("filtered: {}", match rule.as_str() {
+            "no_route" => "no route wants it",
+            "key_reused" => "its idempotency key came before with another body",
+            "nothing_to_say" => "the enrichments had nothing to say",
+            other => other,
+        }),
+        End::Gone => "gone: WordPress no longer has the post".to_owned(),
+        End::Dropped { by } => format!("dropped by {by}"),
+    }
+}
+
+/// A failure and what follows from it.
+pub(in crate::desk) fn failed(failure: &Failure, retry_at: Option<Timestamp>) -> String {
+    match retry_at {
+        Some(at) => format!("{}, again at {}", because(failure), time_of_day(at)),
+        None => format!("{}, not tried again", because(failure)),
+    }
+}
+
+/// A failure's code and cause.
+pub(in crate::desk) fn because(failure: &Failure) -> String {
+    format!("{}: {}", failure.code, failure.cause)
+}
+
+fn accepted(incoming: &Incoming) -> String {
+    let position = incoming.position.0;
+    let mut text = format!("event {position} accepted");
+    if let Some(route) = &incoming.route {
+        text += &format!(", route {route}");
+    }
+    match incoming.version {
+        Some(SourceVersion::Sequence(n)) => text += &format!(", version {n}"),
+        Some(SourceVersion::Modified(ms)) => text += &format!(", as of {}", rfc3339(Timestamp(ms))),
+        None => {}
+    }
+    text
+}
+
+fn started(run: RunId, plan: &[PlanStep]) -> String {
+    let run = run.0.0;
+    if plan.is_empty() {
+        return format!("work on event {run} began: its own words are handed on");
+    }
+    format!("work on event {run} began: {}", list(plan.iter().map(|step| &step.enrichment)))
+}
+
+fn asked(plan: &[PlanStep], step: Step, attempt: u32) -> String {
+    let what = match step {
+        Step::Read => "asked WordPress for the post".to_owned(),
+        Step::Write => "asked WordPress to write".to_owned(),
+        Step::Enrich(place) => match plan.get(usize::from(place)) {
+            Some(step) => format!("asked {} for {}", step.provider, step.enrichment),
+            None => format!("asked for {}", step_name(plan, step)),
+        },
+    };
+    if attempt > 1 { format!("{what} (try {attempt})") } else { what }
+}
+
+fn answered(name: &str, answer: &Answer, reused: bool) -> String {
+    if reused {
+        return format!("{name} answered as before for this text, at no cost");
+    }
+    let Answer { input_tokens, output_tokens, cost_microdollars, model, .. } = answer;
+    let (dollars, rest) = (cost_microdollars / 1_000_000, cost_microdollars % 1_000_000);
+    format!(
+        "{name} answered: {input_tokens} tokens in, {output_tokens} out, ${dollars}.{rest:06}, \
+         model {model}"
+    )
+}
+
+fn written(number: u64, stored: &[&Field], kept: &[Field], plan: &[PlanStep]) -> String {
+    let mut text = match stored {
+        [] if kept.is_empty() => format!("write {number} applied"),
+        [] => format!("write {number} changed nothing"),
+        stored => format!("write {number} applied: {}", list(stored)),
+    };
+    for field in kept {
+        let step = plan.iter().find(|step| step.field == *field);
+        let reason = match step.map(|step| step.mode) {
+            Some(Mode::ApplyIfEmpty) => "it was not empty",
+            Some(Mode::Apply) => "a person's words",
+            Some(Mode::Suggest) | None => "left as it was",
+        };
+        text += &format!("; {field} kept: {reason}");
+    }
+    text
+}
+
+/// `12:01:05 UTC`.
+fn time_of_day(at: Timestamp) -> String {
+    format!("{} UTC", rfc3339(at).get(11..19).unwrap_or("00:00:00"))
+}
+
+fn list(items: impl IntoIterator<Item: Display>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    items.join(", ")
+}
