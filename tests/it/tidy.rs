@@ -65,6 +65,7 @@ struct Package {
     name: String,
     /// The folders its code is in, from the root.
     folders: Vec<String>,
+    benches: Vec<String>,
     dependencies: Vec<Dependency>,
 }
 
@@ -90,6 +91,12 @@ fn layers_are_kept() {
 fn dependencies_are_used() {
     let sources = sources(&["rs"]);
     check(packages().iter().flat_map(|package| unused_findings(package, &sources)));
+}
+
+#[test]
+fn benches_are_run() {
+    let script = fs::read_to_string(root().join("scripts/test")).unwrap();
+    check(bench_findings(&packages(), &script));
 }
 
 #[test]
@@ -122,6 +129,7 @@ fn bad_samples_are_found() {
         Package {
             name: name.to_owned(),
             folders: vec!["core".to_owned()],
+            benches: vec!["decide".to_owned()],
             dependencies: dependencies.iter().map(dependency).collect(),
         }
     };
@@ -142,6 +150,10 @@ fn bad_samples_are_found() {
     assert_eq!(unused_findings(&rate, &[used]), Vec::<String>::new());
     let elsewhere = source("src/rate.rs", "use token_bucket::Bucket;");
     found(unused_findings(&rate, &[elsewhere]), "copydesk-core does not use token-bucket");
+
+    let benched = [package("copydesk-core", &[])];
+    assert_eq!(bench_findings(&benched, "x --bench decide -- --n 1"), Vec::<String>::new());
+    found(bench_findings(&benched, "x --bench decided"), "decide is not run");
 
     let long = "fn f() {}\n".repeat(FILE_LINES_MAX + 1);
     found(source_findings(&source("a.rs", &long)), "501 lines");
@@ -187,7 +199,11 @@ fn layer_findings(packages: &[Package]) -> Vec<String> {
             findings.push(format!("{} is in no layer", package.name));
             continue;
         };
-        let ours = package.dependencies.iter().filter(|d| d.name.starts_with("copydesk"));
+        // A crate may use itself in tests, with a feature that only tests need.
+        let ours = package
+            .dependencies
+            .iter()
+            .filter(|d| d.name.starts_with("copydesk") && d.name != package.name);
         for used in ours.filter(|d| !may_use.contains(&d.name.as_str())) {
             findings.push(format!("{} may not use {}", package.name, used.name));
         }
@@ -211,6 +227,13 @@ fn unused_findings(package: &Package, sources: &[Source]) -> Vec<String> {
     };
     let unused = package.dependencies.iter().filter(|d| !is_named(d));
     unused.map(|d| format!("{} does not use {}", package.name, d.name)).collect()
+}
+
+fn bench_findings(packages: &[Package], script: &str) -> Vec<String> {
+    let words: Vec<_> = script.split_whitespace().collect();
+    let is_run = |bench: &&String| words.windows(2).any(|w| w == ["--bench", bench.as_str()]);
+    let benches = packages.iter().flat_map(|p| &p.benches).filter(|b| !is_run(b));
+    benches.map(|bench| format!("the bench {bench} is not run by scripts/test")).collect()
 }
 
 fn source_findings(source: &Source) -> Vec<String> {
@@ -303,9 +326,15 @@ fn packages() -> Vec<Package> {
         let of_root = || ["benches", "src", "tests"].map(str::to_owned).to_vec();
         if folder.is_empty() { of_root() } else { vec![folder] }
     };
+    let is_bench = |target: &&Value| target["kind"][0] == "bench";
+    let benches = |p: &Value| {
+        let targets = p["targets"].as_array().unwrap();
+        targets.iter().filter(is_bench).map(|target| text(&target["name"])).collect()
+    };
     let package = |p: &Value| Package {
         name: text(&p["name"]),
         folders: folders(p["manifest_path"].as_str().unwrap()),
+        benches: benches(p),
         dependencies: p["dependencies"].as_array().unwrap().iter().map(dependency).collect(),
     };
     metadata["packages"].as_array().unwrap().iter().map(package).collect()
