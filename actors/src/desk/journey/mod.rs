@@ -98,9 +98,8 @@ fn lines(record: &Record, key: &PostKey, plans: &mut Plans) -> Vec<JourneyLine> 
         kind,
         text: plain(&text),
     };
-    let unreadable = |bad: BadRecord| {
-        vec![line(Timestamp(record.time_ms), ("unreadable", bad.to_string()))]
-    };
+    let unreadable =
+        |bad: BadRecord| vec![line(Timestamp(record.time_ms), ("unreadable", bad.to_string()))];
     if Filter(Some(INTAKE)).matches(&record.subject) {
         let told = Intake::read(record).map(|i| vec![line(i.received_at, words::received(&i))]);
         return told.unwrap_or_else(unreadable);

@@ -23,10 +23,13 @@ pub(in crate::desk) fn told(event: &PostEvent, plan: &[PlanStep]) -> (&'static s
         }
         PostEvent::RunStarted { run, plan, .. } => ("started", started(*run, plan)),
         PostEvent::StepAsked { step, attempt, .. } => ("asked", asked(plan, *step, *attempt)),
-        PostEvent::PostRead { input, .. } => ("read", match input.modified_at {
-            Some(at) => format!("post read, last changed {}", rfc3339(at)),
-            None => "post read".to_owned(),
-        }),
+        PostEvent::PostRead { input, .. } => (
+            "read",
+            match input.modified_at {
+                Some(at) => format!("post read, last changed {}", rfc3339(at)),
+                None => "post read".to_owned(),
+            },
+        ),
         PostEvent::StepSkipped { step, .. } => {
             ("skipped", format!("{} of this text stands already: nothing asked", enriched(*step)))
         }
@@ -36,16 +39,18 @@ pub(in crate::desk) fn told(event: &PostEvent, plan: &[PlanStep]) -> (&'static s
         PostEvent::WriteIntended { write, fields, .. } if fields.is_empty() => {
             ("prepared", format!("write {} prepared: the event's own words", write.0))
         }
-        PostEvent::WriteIntended { write, fields, .. } => {
-            ("prepared", format!("write {} prepared: {}", write.0, list(fields.iter().map(|f| &f.field))))
-        }
+        PostEvent::WriteIntended { write, fields, .. } => (
+            "prepared",
+            format!("write {} prepared: {}", write.0, list(fields.iter().map(|f| &f.field))),
+        ),
         PostEvent::WriteApplied { write, stored, kept, .. } => {
             let stored: Vec<&Field> = stored.iter().map(|(field, _)| field).collect();
             ("written", written(write.0, &stored, kept, plan))
         }
-        PostEvent::WriteRefused { write, .. } => {
-            ("refused", format!("write {} refused: the text has changed and is read again", write.0))
-        }
+        PostEvent::WriteRefused { write, .. } => (
+            "refused",
+            format!("write {} refused: the text has changed and is read again", write.0),
+        ),
         PostEvent::AttemptFailed { step, failure, retry_at, .. } => {
             ("failed", format!("{} failed: {}", step_name(plan, *step), failed(failure, *retry_at)))
         }
@@ -120,12 +125,15 @@ pub(in crate::desk) fn end_words(end: &End) -> String {
         End::Unchanged => "unchanged: this text was worked on before".to_owned(),
         End::Superseded { by } => format!("superseded by event {}", by.0),
         End::Duplicate { of } => format!("duplicate of event {}", of.0),
-        End::Filtered { rule } => format!("filtered: {}", match rule.as_str() {
-            "no_route" => "no route wants it",
-            "key_reused" => "its idempotency key came before with another body",
-            "nothing_to_say" => "the enrichments had nothing to say",
-            other => other,
-        }),
+        End::Filtered { rule } => format!(
+            "filtered: {}",
+            match rule.as_str() {
+                "no_route" => "no route wants it",
+                "key_reused" => "its idempotency key came before with another body",
+                "nothing_to_say" => "the enrichments had nothing to say",
+                other => other,
+            }
+        ),
         End::Gone => "gone: WordPress no longer has the post".to_owned(),
         End::Dropped { by } => format!("dropped by {by}"),
     }

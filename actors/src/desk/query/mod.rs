@@ -4,6 +4,9 @@
 mod events;
 mod outcome;
 mod posts;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+mod tests;
 
 pub use events::{EventFilter, event, events};
 pub use posts::{PostFilter, dead_letters, post, posts};

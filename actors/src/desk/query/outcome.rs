@@ -42,7 +42,11 @@ pub(super) async fn outcomes(
     walk(log, &Subjects::of(key).decisions, after, |record| {
         found.read(record);
         left -= 1;
-        if found.open == 0 || left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if found.open == 0 || left == 0 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     })
     .await?;
     Ok(found.events)
@@ -70,7 +74,9 @@ impl Outcomes {
 
     fn see(&mut self, event: &PostEvent) {
         match event {
-            PostEvent::Accepted(incoming) => self.stands(incoming.position, "accepted", String::new()),
+            PostEvent::Accepted(incoming) => {
+                self.stands(incoming.position, "accepted", String::new())
+            }
             PostEvent::Ignored { incoming, end } => self.ended(incoming.position, end),
             PostEvent::Ended { position, end } => self.ended(*position, end),
             PostEvent::RunEnded { run, end } => self.ended(run.0, end),

@@ -139,10 +139,7 @@ pub async fn dead_letters(
 }
 
 /// A post's state and its last decision.
-async fn fold(
-    log: &dyn EventLog,
-    key: &PostKey,
-) -> Result<Option<(PostState, Record)>, ReadError> {
+async fn fold(log: &dyn EventLog, key: &PostKey) -> Result<Option<(PostState, Record)>, ReadError> {
     let mut state = PostState::default();
     let mut last = None;
     let mut unreadable = None;
@@ -199,7 +196,13 @@ fn run_detail(run: &Run) -> RunDetail {
             Phase::Done => ("done", None, String::new()),
             Phase::Failed(failure) => ("failed", None, failure.cause.clone()),
         };
-        StepDetail { name: step_name(&plan, step), phase, attempts: progress.attempts, until, cause }
+        StepDetail {
+            name: step_name(&plan, step),
+            phase,
+            attempts: progress.attempts,
+            until,
+            cause,
+        }
     });
     RunDetail { run: run.id.0.0, steps: steps.collect(), restarts: run.restarts }
 }
