@@ -89,13 +89,10 @@ impl Pace {
             self.last_failure = None;
             return false;
         };
-        let closes = if let Some(ms) = failure.retry_after_ms {
-            self.paused_until = self.paused_until.max(now.after_ms(ms));
-            self.breaker.open(now);
-            true
-        } else {
-            self.breaker.failure(now)
-        };
+        // A site that names its time gets exactly that; the breaker opens when it keeps failing.
+        let named = failure.retry_after_ms.map(|ms| now.after_ms(ms));
+        self.paused_until = self.paused_until.max(named.unwrap_or(self.paused_until));
+        let closes = self.breaker.failure(now) || named.is_some();
         if closes {
             self.allowed = 1;
         }

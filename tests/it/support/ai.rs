@@ -65,7 +65,7 @@ async fn chat(State(service): State<Arc<Service>>, headers: HeaderMap, body: Str
     let (post, version) = marked(&body).unwrap_or((0, 0));
     let (fails, kind) = {
         let mut random = service.random.lock().unwrap();
-        (random.percent(service.failing_percent), random.below(2))
+        (random.percent(service.failing_percent), random.below(10))
     };
     let traceparent = headers.get("traceparent").and_then(|v| v.to_str().ok()).map(str::to_owned);
     let call = Call { at_ms: now_ms(), post, version, answered: !fails, traceparent };
@@ -79,6 +79,7 @@ async fn chat(State(service): State<Arc<Service>>, headers: HeaderMap, body: Str
             (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")], error.to_string())
                 .into_response()
         }
+        (true, 1..=4) => (StatusCode::TOO_MANY_REQUESTS, "slow down").into_response(),
         (true, _) => (StatusCode::INTERNAL_SERVER_ERROR, "broken").into_response(),
         (false, _) => axum::Json(answer(post, version)).into_response(),
     }

@@ -95,13 +95,17 @@ async fn ingest(
         traceparent: headers.get("traceparent").map(|v| v.to_str().unwrap().to_owned()),
         at: Instant::now(),
     };
-    let (fails, after) = {
+    let (fails, after, names_its_time) = {
         let mut random = service.random.lock().unwrap();
-        (random.percent(service.failing_percent), random.percent(50))
+        (random.percent(service.failing_percent), random.percent(50), random.percent(10))
     };
     if fails && !after {
         service.rows.lock().unwrap().history.push(arrival);
-        return (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")], "busy").into_response();
+        let mut busy = (StatusCode::SERVICE_UNAVAILABLE, "busy").into_response();
+        if names_its_time {
+            busy.headers_mut().insert("retry-after", "1".parse().unwrap());
+        }
+        return busy;
     }
     let current = {
         let mut rows = service.rows.lock().unwrap();
