@@ -63,7 +63,7 @@ pub async fn start(config: &Config, secrets: &Secrets) -> anyhow::Result<Running
         Server::bind(http.listen, http.connections_max, http.connections_per_ip_max, drain.clone())
             .await
             .with_context(|| format!("http.listen: {} cannot be used", http.listen))?;
-    let OpenLog { log, fatal } = open_log(config, secrets).await?;
+    let OpenLog { log, fatal } = open_log(config).await?;
     let snapshots = open_snapshots(&config.data_dir).await;
     let durability = log.durability();
     let settings = node_settings(config, secrets, log, snapshots)?;

@@ -53,7 +53,7 @@ pub(super) async fn check(
     findings
         .extend(loaded.notes.iter().map(|n| Finding::new("environment", State::Warning, n, "")));
     if findings.iter().all(|finding| finding.state != State::Wrong) {
-        findings.push(log(loaded, &secrets).await);
+        findings.push(log(loaded).await);
     }
     sites(loaded, &secrets, &mut findings).await;
     providers(loaded, &secrets, &mut findings).await;
@@ -91,7 +91,7 @@ fn folder(data_dir: &Path) -> Finding {
     }
 }
 
-async fn log(loaded: &Loaded, secrets: &Secrets) -> Finding {
+async fn log(loaded: &Loaded) -> Finding {
     let config = &loaded.config;
     // An embedded log in use is locked by its node: the node is asked instead.
     if config.log.url == LogUrl::Embedded
@@ -101,7 +101,7 @@ async fn log(loaded: &Loaded, secrets: &Secrets) -> Finding {
         let text = format!("in use by the running node: {}", status.log_profile);
         return Finding::new("log", State::Ok, text, "");
     }
-    match wiring::open_log(config, secrets).await {
+    match wiring::open_log(config).await {
         Ok(open) => {
             let durability = open.log.durability();
             let state = if durability.warn { State::Warning } else { State::Ok };
