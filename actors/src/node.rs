@@ -150,9 +150,10 @@ impl Node {
             sites,
             holds: ArcSwap::from_pointee(holds),
             tries: settings.tries,
-            backlog: AtomicI64::new(0),
-            known_posts: AtomicU64::new(0),
-            dead_letters: AtomicI64::new(0),
+            backlog: AtomicI64::new(recovery.backlog),
+            started_at: recovery.end,
+            known_posts: AtomicU64::new(recovery.known_posts),
+            dead_letters: AtomicI64::new(recovery.dead_letters),
             owner: rand::random(),
         });
         let start = dispatcher::Start {
@@ -161,7 +162,8 @@ impl Node {
             posts_busy_max: bounds.posts_busy_max,
             posts_idle_max: bounds.posts_idle_max,
         };
-        let (dispatcher, _) = Actor::spawn_linked(None, Dispatcher, start, supervisor.clone()).await?;
+        let (dispatcher, _) =
+            Actor::spawn_linked(None, Dispatcher, start, supervisor.clone()).await?;
         let mut receivers = HashMap::new();
         for (id, rules) in &world.sources {
             let world = Arc::clone(&world);

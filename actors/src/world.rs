@@ -12,7 +12,7 @@ use copydesk_core::holds::Holds;
 use copydesk_core::post::{Policy, RoutePlan, Tries};
 use copydesk_core::routes::RouteTable;
 use copydesk_core::webhook::SourceRules;
-use copydesk_eventlog::{EventLog, SnapshotStore};
+use copydesk_eventlog::{EventLog, Sequence, SnapshotStore};
 use copydesk_proto::{EnrichmentId, PostKey, ProviderId, RouteId, SiteId, SourceId, Timestamp};
 use ractor::ActorRef;
 
@@ -42,9 +42,11 @@ pub struct World {
     pub holds: ArcSwap<Holds>,
     /// How tries are spaced and counted.
     pub tries: Tries,
-    /// Events accepted and not ended. An estimate after a start: events that no sequencer has
-    /// looked at count once per post until it does.
+    /// Events accepted and not ended. After a start, events of earlier lives join as sequencers
+    /// look at them; those taken in by this process count at once.
     pub backlog: AtomicI64,
+    /// Where the log ended when this process started.
+    pub started_at: Sequence,
     /// Posts with a history.
     pub known_posts: AtomicU64,
     /// Runs that wait for an operator.

@@ -83,7 +83,7 @@ pub struct Status {
     pub ready: bool,
     /// Accepted events that have not ended.
     pub backlog: u64,
-    /// Posts being worked on.
+    /// Posts with work under way, or waiting for a time or a person.
     pub busy_posts: u64,
     /// Posts with a history.
     pub known_posts: u64,

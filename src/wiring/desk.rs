@@ -99,7 +99,7 @@ impl Desk for NodeDesk {
                 log_profile: format!("{}: {}", durability.profile, durability.sentence),
                 ready: dispatcher.is_some(),
                 backlog: world.backlog(),
-                busy_posts: dispatcher.map_or(0, |d| count(d.busy + d.ready)),
+                busy_posts: dispatcher.map_or(0, |d| count(d.busy + d.parked)),
                 known_posts: world.known_posts.load(Ordering::Relaxed),
                 dead_letters: u64::try_from(dead_letters).unwrap_or(0),
                 started_at: self.started_at.0,

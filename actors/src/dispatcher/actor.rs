@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use copydesk_core::post::Rejection;
@@ -95,9 +94,6 @@ impl Actor for Dispatcher {
         start: Start,
     ) -> Result<State, ActorProcessingErr> {
         let Start { world, recovery, posts_busy_max, posts_idle_max } = start;
-        world.known_posts.store(recovery.known_posts, Ordering::Relaxed);
-        world.backlog.store(recovery.backlog, Ordering::Relaxed);
-        world.dead_letters.store(recovery.dead_letters, Ordering::Relaxed);
         let mut shelf = Shelf::default();
         for (key, last_intake) in recovery.unfinished {
             shelf.park(key, Some(last_intake), None);
@@ -106,12 +102,7 @@ impl Actor for Dispatcher {
         let (nursery, _) =
             Actor::spawn_linked(None, Nursery, myself.clone(), myself.get_cell()).await?;
         let credits = Arc::new(Semaphore::new(posts_busy_max));
-        tokio::spawn(pump(
-            Arc::clone(&world),
-            recovery.end,
-            Arc::clone(&credits),
-            myself.clone(),
-        ));
+        tokio::spawn(pump(Arc::clone(&world), recovery.end, Arc::clone(&credits), myself.clone()));
         myself.send_interval(SWEEP, || DispatcherMessage::Sweep);
         Ok(State {
             world,
@@ -226,13 +217,8 @@ impl State {
             Actor::spawn_linked(None, Sequencer, arguments, self.nursery.get_cell()).await?;
         actor.cast(SequencerMessage::Load)?;
         self.names.insert(actor.get_id(), key.clone());
-        let entry = Entry {
-            actor,
-            sent: 0,
-            credits: Vec::new(),
-            last_seen: Sequence(0),
-            idle_since: None,
-        };
+        let entry =
+            Entry { actor, sent: 0, credits: Vec::new(), last_seen: Sequence(0), idle_since: None };
         self.posts.insert(key.clone(), entry);
         self.busy += 1;
         if let Some(to) = behind {

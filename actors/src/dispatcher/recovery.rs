@@ -15,7 +15,7 @@ pub struct Recovery {
     pub unfinished: HashMap<PostKey, Sequence>,
     /// Posts with a history.
     pub known_posts: u64,
-    /// Events accepted and not ended, as far as the last records tell.
+    /// Events that decisions cover and that have not ended.
     pub backlog: i64,
     /// Runs that wait for an operator.
     pub dead_letters: i64,
@@ -46,7 +46,8 @@ pub async fn recover(log: &dyn EventLog) -> Result<Recovery, RecoveryError> {
     while let Some(record) = decisions.next().await {
         let record = record?;
         let Some(key) = post_of(&record.subject) else { continue };
-        let v1::Summary { considered: covered, waiting, dead, .. } = Decision::read(&record)?.summary;
+        let v1::Summary { considered: covered, waiting, dead, .. } =
+            Decision::read(&record)?.summary;
         recovery.known_posts += 1;
         recovery.backlog += i64::from(waiting);
         recovery.dead_letters += i64::from(dead);
@@ -60,7 +61,6 @@ pub async fn recover(log: &dyn EventLog) -> Result<Recovery, RecoveryError> {
         let record = record?;
         let Some(key) = post_of(&record.subject) else { continue };
         if considered.get(&key).copied().unwrap_or(0) < record.sequence.0 {
-            recovery.backlog += 1;
             recovery.unfinished.insert(key, record.sequence);
         }
     }

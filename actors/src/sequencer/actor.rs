@@ -147,7 +147,10 @@ impl Actor for Sequencer {
 }
 
 impl Post {
-    async fn load(&mut self, myself: &ActorRef<SequencerMessage>) -> Result<(), ActorProcessingErr> {
+    async fn load(
+        &mut self,
+        myself: &ActorRef<SequencerMessage>,
+    ) -> Result<(), ActorProcessingErr> {
         let Start { world, key, .. } = &self.start;
         let Loaded { state, last, events, unsaved } =
             load(&*world.log, &*world.snapshots, key, &self.subjects).await?;
@@ -181,7 +184,10 @@ impl Post {
     }
 
     /// One turn: catch up, decide everything that is pending, append once, act.
-    async fn turn(&mut self, myself: &ActorRef<SequencerMessage>) -> Result<(), ActorProcessingErr> {
+    async fn turn(
+        &mut self,
+        myself: &ActorRef<SequencerMessage>,
+    ) -> Result<(), ActorProcessingErr> {
         self.catch_up().await?;
         let now = World::now();
         let policy = self.start.world.policy(&self.start.key);
@@ -250,9 +256,11 @@ impl Post {
             summary: summarise(&self.state, wake_at, self.events + count),
             events,
             decided_at: now,
-            trace: self.state.run.as_ref().and_then(|run| {
-                self.intakes.get(&run.id.0).and_then(|intake| intake.trace)
-            }),
+            trace: self
+                .state
+                .run
+                .as_ref()
+                .and_then(|run| self.intakes.get(&run.id.0).and_then(|intake| intake.trace)),
             owner: world.owner,
         };
         match world.log.append(decision.record(&self.subjects.decisions, self.last)).await {
@@ -265,8 +273,9 @@ impl Post {
         }
         self.events += count;
         self.unsaved += count;
-        let ended = decision.events.iter().filter(|event| ends(event)).count();
-        world.backlog.fetch_sub(i64::try_from(ended).unwrap_or(i64::MAX), Ordering::Relaxed);
+        world
+            .backlog
+            .fetch_add(backlog_change(&decision.events, world.started_at), Ordering::Relaxed);
         let dead = i64::try_from(self.state.dead.len()).unwrap_or(i64::MAX);
         world.dead_letters.fetch_add(dead - self.dead, Ordering::Relaxed);
         self.dead = dead;
@@ -317,7 +326,10 @@ impl Post {
     }
 
     /// The event that leads the run: from the mailbox, or after a restart from the log.
-    async fn leading_intake(&mut self, run: RunId) -> Result<Option<Arc<Intake>>, ActorProcessingErr> {
+    async fn leading_intake(
+        &mut self,
+        run: RunId,
+    ) -> Result<Option<Arc<Intake>>, ActorProcessingErr> {
         if let Some(intake) = self.intakes.get(&run.0) {
             return Ok(Some(Arc::clone(intake)));
         }
@@ -350,7 +362,9 @@ impl Post {
         if !self.pending.is_empty() {
             return Ok(());
         }
-        if self.behind.is_some() && self.state.waiting.len() <= copydesk_core::limits::WAITING_MAX / 2 {
+        if self.behind.is_some()
+            && self.state.waiting.len() <= copydesk_core::limits::WAITING_MAX / 2
+        {
             myself.cast(SequencerMessage::Timer)?;
             return Ok(());
         }
@@ -370,6 +384,21 @@ impl Post {
         }
         Ok(())
     }
+}
+
+/// What a turn adds to the backlog: events of earlier lives join it, ended ones leave it. Events
+/// of this life joined when they were received.
+fn backlog_change(events: &[PostEvent], started_at: Sequence) -> i64 {
+    let earlier = |position: IntakePosition| position.0 <= started_at.0;
+    events.iter().fold(0, |change, event| {
+        let joins = match event {
+            PostEvent::Accepted(incoming) | PostEvent::Ignored { incoming, .. } => {
+                earlier(incoming.position)
+            }
+            other => matches!(other, PostEvent::RetryRequested { .. }),
+        };
+        change + i64::from(joins) - i64::from(ends(event))
+    })
 }
 
 fn accepted_position(command: &PostCommand) -> Option<IntakePosition> {

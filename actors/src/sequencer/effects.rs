@@ -166,7 +166,12 @@ impl Job {
             event_status = payload.status().and_then(|s| clean(&Field::Status, s));
             if let Some(value) = payload.summary().and_then(|s| clean(&Field::Excerpt, s)) {
                 let value = FieldValue::Text(value);
-                fields.push(FieldWrite { field: Field::Excerpt, value, mode: Mode::Apply, base: None });
+                fields.push(FieldWrite {
+                    field: Field::Excerpt,
+                    value,
+                    mode: Mode::Apply,
+                    base: None,
+                });
             }
             if let Some(serde_json::Value::Object(own)) = payload.metadata() {
                 metadata.extend(own.clone());

@@ -53,7 +53,8 @@ pub(crate) async fn load(
         }
     }
     loop {
-        let page = log.history(&subjects.decisions, post.last, PAGE).await.map_err(LoadError::Read)?;
+        let page =
+            log.history(&subjects.decisions, post.last, PAGE).await.map_err(LoadError::Read)?;
         for record in &page {
             let decision = Decision::read(record).map_err(LoadError::Record)?;
             post.state = decision.events.iter().fold(std::mem::take(&mut post.state), evolve);
