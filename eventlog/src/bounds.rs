@@ -2,14 +2,15 @@
 
 use crate::{AppendError, NewRecord, RECORD_BYTES_MAX};
 
-/// Most headers on one record: CloudEvents has four, trace context two, and as many of our own.
+/// Most headers of one record: CloudEvents has four, trace context two, and as many of our own.
 pub const HEADERS_MAX: usize = 16;
 
 /// Longest subject in bytes: eight tokens of 31, and one length byte in the stored form.
 pub const SUBJECT_BYTES_MAX: usize = 255;
 
-/// Longest header value in bytes: a header is a token, not a document.
-pub const HEADER_VALUE_BYTES_MAX: usize = 4096;
+/// Longest header value in bytes: a header is a token, not a document, and nats-server takes
+/// 64 KiB of them all together.
+pub const HEADER_VALUE_BYTES_MAX: usize = 2048;
 
 /// Longest header name in bytes: one length byte in the stored form.
 const HEADER_NAME_BYTES_MAX: usize = 64;

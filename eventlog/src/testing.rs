@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -81,18 +82,10 @@ impl NatsServer {
         self.port = Some(self.wait_for_port());
     }
 
-    /// The address of the cluster port, when the arguments ask for one.
-    ///
-    /// # Panics
-    /// When they do not.
-    #[must_use]
-    pub fn cluster_url(&self) -> String {
-        self.ports().and_then(|ports| address(&ports, "cluster")).unwrap()
-    }
-
     /// The file in which the server says its ports, once it listens.
     fn ports(&self) -> Option<String> {
-        let file = format!("nats-server_{}.ports", self.child.id());
+        let name = self.binary.file_name().unwrap().to_string_lossy();
+        let file = format!("{name}_{}.ports", self.child.id());
         std::fs::read_to_string(self.folder.path().join(file)).ok()
     }
 
@@ -107,6 +100,64 @@ impl NatsServer {
             assert!(ended.is_none() && Instant::now() < deadline, "no nats-server: {ended:?}");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+/// Three servers that know each other, named `n1`, `n2` and `n3`.
+#[derive(Debug)]
+pub struct NatsCluster {
+    servers: Vec<(String, NatsServer)>,
+}
+
+impl NatsCluster {
+    /// Starts all three. They elect their leaders while the first client waits.
+    ///
+    /// # Panics
+    /// When one does not come up.
+    #[must_use]
+    pub fn start() -> Self {
+        // A server wants to know the others' ports before they have any. Held together, so that
+        // they differ.
+        let free = [0; 3].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+        let url = |listener: &TcpListener| format!("nats://{}", listener.local_addr().unwrap());
+        let urls = [&free[0], &free[1], &free[2]].map(url);
+        drop(free);
+        let servers = urls.iter().zip(["n1", "n2", "n3"]).map(|(own, name)| {
+            let others = urls.iter().filter(|other| *other != own);
+            let routes = others.cloned().collect::<Vec<_>>().join(",");
+            let arguments = ["--name", name, "--cluster_name", "c", "--cluster", own, "--routes"];
+            let mut arguments = arguments.map(ToOwned::to_owned).to_vec();
+            arguments.push(routes);
+            (name.to_owned(), NatsServer::start_with("", arguments))
+        });
+        Self { servers: servers.collect() }
+    }
+
+    /// Every address, separated by commas.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let urls: Vec<_> = self.servers.iter().map(|(_, server)| server.url()).collect();
+        urls.join(",")
+    }
+
+    /// Kills one of them.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    pub fn kill(&mut self, name: &str) {
+        self.server(name).kill();
+    }
+
+    /// Starts a killed one again; it finds the others.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn restart(&mut self, name: &str) {
+        self.server(name).restart();
+    }
+
+    fn server(&mut self, name: &str) -> &mut NatsServer {
+        &mut self.servers.iter_mut().find(|(other, _)| other == name).unwrap().1
     }
 }
 

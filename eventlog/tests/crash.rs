@@ -55,9 +55,7 @@ async fn write_for_ever(folder: &Path) {
             let mut n = log.history(&subject, Sequence(0), usize::MAX).await.unwrap().len();
             loop {
                 let sequence = log.append(record(writer, n)).await.unwrap().sequence();
-                // One write per line, so that lines do not mix.
-                let line = format!("acked {writer} {n} {sequence}\n");
-                std::io::stdout().write_all(line.as_bytes()).unwrap();
+                say(&format!("acked {writer} {n} {sequence}"));
                 n += 1;
             }
         });
@@ -92,6 +90,11 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     }
 }
 
+/// One write per line, so that the lines of many tasks do not mix.
+fn say(line: &str) {
+    std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
 fn parse(line: &str) -> Option<(usize, usize, u64)> {
     // The test harness of the child writes on the same output, even on the same line.
     let mut words = line.split_once("acked ")?.1.split(' ');
@@ -120,7 +123,7 @@ async fn write_until_it_fails(folder: &Path) {
     let mut n = 0;
     let error = loop {
         match log.append(record(0, n)).await {
-            Ok(appended) => println!("acked 0 {n} {}", appended.sequence()),
+            Ok(appended) => say(&format!("acked 0 {n} {}", appended.sequence())),
             Err(error) => break error,
         }
         n += 1;
@@ -129,7 +132,7 @@ async fn write_until_it_fails(folder: &Path) {
     let reason = fatal.await;
     let later = log.append(record(0, n)).await;
     assert!(matches!(later, Err(AppendError::Unknown(_))), "{later:?}");
-    println!("stopped {reason}");
+    say(&format!("stopped {reason}"));
 }
 
 /// A limit on the file size stands for a disk that takes no more: the write fails.

@@ -215,7 +215,6 @@ async fn a_flipped_bit_in_the_journal_is_refused_at_open() {
     let folder = closed_log(100).await;
     let journals = files(folder.path(), is_journal);
     let noticed = flips(folder.path(), 100, &journals, 150).await;
-    println!("journal: {noticed:?}");
     assert_eq!((noticed.at_open, noticed.by_verify_only), (150, 0), "{noticed:?}");
 }
 
@@ -226,7 +225,6 @@ async fn a_flipped_bit_in_a_table_is_an_error_not_a_wrong_record() {
     let tables = files(folder.path(), is_table);
     assert!(tables.len() >= 4, "the records were not written to tables: {tables:?}");
     let noticed = flips(folder.path(), 260, &tables, 2).await;
-    println!("tables: {noticed:?}");
     assert!(noticed.at_open > 0, "{noticed:?}");
 
     // Opening reads what is younger than the window of message ids, which here is everything.
@@ -243,7 +241,6 @@ async fn a_flipped_bit_in_a_table_is_an_error_not_a_wrong_record() {
             flipped += 1;
         }
     }
-    println!("open tables: {noticed:?}");
     assert!(noticed.by_reading > flipped / 2, "{noticed:?}");
     assert_eq!(read_all(&log).await.unwrap().len(), 260);
 }
@@ -253,7 +250,6 @@ async fn a_flipped_bit_in_any_other_file_loses_nothing_silently() {
     let folder = closed_log(1500).await;
     let others = files(folder.path(), |path| !is_journal(path) && !is_table(path));
     let noticed = flips(folder.path(), 1500, &others, 12).await;
-    println!("others: {noticed:?}");
     assert!(noticed.at_open > 0, "{noticed:?}");
 }
 

@@ -67,8 +67,8 @@ pub(super) async fn a_record_of_the_greatest_size_is_taken(host: &mut dyn Host) 
     for _ in 0..3 {
         put(&*log, NewRecord { payload: payload.clone(), ..record("a", "") }).await;
     }
-    let headers = (0..16).map(|n| (NAMES[n], "v".repeat(4096))).collect();
-    let rest = RECORD_BYTES_MAX - 16 * (4096 + 2 + 4);
+    let headers = (0..16).map(|n| (NAMES[n], "v".repeat(2048))).collect();
+    let rest = RECORD_BYTES_MAX - 16 * (2048 + 2 + 4);
     let full = NewRecord { payload: payload.slice(..rest), headers, ..with_id("a", "", 1) };
     put(&*log, NewRecord { expected_last: Some(Sequence(3)), ..full }).await;
     let found = history(&*log, "a").await;
@@ -85,7 +85,7 @@ pub(super) async fn what_is_too_large_is_refused_and_not_stored(host: &mut dyn H
     let payload = Bytes::from(vec![7; RECORD_BYTES_MAX]);
     let over = Bytes::from(vec![7; RECORD_BYTES_MAX + 1]);
     let header = vec![("a", "b".to_owned())];
-    let long = vec![("a", "b".repeat(5000))];
+    let long = vec![("a", "b".repeat(2049))];
     let many = (0..16).map(|n| (NAMES[n], String::new())).chain([("hq", String::new())]);
     for refused in [
         NewRecord { payload: over, ..record("a", "") },

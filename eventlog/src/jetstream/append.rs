@@ -27,6 +27,8 @@ enum Try {
     Full(String),
     /// Nothing was stored by this try, and nothing will be.
     Refused(String),
+    /// The server had nobody to hand it to, as it is while a leader is elected.
+    NoTaker(String),
     Unknown(String),
 }
 
@@ -46,13 +48,9 @@ pub(super) async fn append(
     new: &NewRecord,
 ) -> Result<Appended, AppendError> {
     let headers = convert::headers(new)?;
-    let deadline = Instant::now()
-        + match (new.expected_last, new.message_id) {
-            (Some(_), _) => settings.fenced_append_max,
-            (None, Some(_)) => settings.append_max,
-            // Nothing tells a second copy from the first, so there is one try.
-            (None, None) => Duration::ZERO,
-        };
+    let fenced = new.expected_last.is_some();
+    let patience = if fenced { settings.fenced_append_max } else { settings.append_max };
+    let deadline = Instant::now() + patience;
     let mut unknown = None;
     let mut empty_looks = 0;
     loop {
@@ -71,9 +69,14 @@ pub(super) async fn append(
             // An earlier try may have been stored after all.
             Try::Full(reason) if unknown.is_none() => return Err(AppendError::Full(reason)),
             Try::Refused(reason) if unknown.is_none() => return Err(AppendError::Refused(reason)),
-            Try::Full(reason) | Try::Refused(reason) | Try::Unknown(reason) => {
-                unknown = Some(reason);
+            // Nothing would tell a second copy from the first.
+            Try::Unknown(reason) if !fenced && new.message_id.is_none() => {
+                return Err(AppendError::Unknown(reason));
             }
+            Try::Full(reason)
+            | Try::Refused(reason)
+            | Try::NoTaker(reason)
+            | Try::Unknown(reason) => unknown = Some(reason),
         }
         let pause = Duration::from_millis(rand::rng().random_range(RETRY_PAUSE_MS));
         if Instant::now() + pause >= deadline {
@@ -107,8 +110,8 @@ fn classify(error: &PublishError) -> Try {
             Some(refusal) => classify_refusal(refusal, reason),
             None => Try::Unknown(reason),
         },
-        PublishErrorKind::StreamNotFound
-        | PublishErrorKind::WrongLastMessageId
+        PublishErrorKind::StreamNotFound => Try::NoTaker(reason),
+        PublishErrorKind::WrongLastMessageId
         | PublishErrorKind::TimedOut
         | PublishErrorKind::BrokenPipe
         | PublishErrorKind::MaxAckPending => Try::Unknown(reason),
@@ -124,7 +127,9 @@ fn classify_refusal(refusal: &jetstream::Error, reason: String) -> Try {
         | ErrorCode::INSUFFICIENT_RESOURCES
         | ErrorCode::STORAGE_RESOURCES_EXCEEDED
         | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED => Try::Full(reason),
-        ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM => Try::Refused(reason),
+        ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM | ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM => {
+            Try::Refused(reason)
+        }
         // 10158 and 10163 among them: the leader has just changed or a copy is on its way.
         _ => Try::Unknown(reason),
     }

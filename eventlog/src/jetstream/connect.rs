@@ -59,7 +59,7 @@ pub(super) async fn client(settings: &Settings) -> Result<Client, ConnectError> 
     let deadline = Instant::now() + settings.connect_max;
     let mut pause = Duration::from_millis(50);
     loop {
-        let error = match options(settings).await?.connect(servers.as_slice()).await {
+        let error = match options(settings, &servers).await?.connect(servers.as_slice()).await {
             Ok(client) => return check_server(client),
             Err(error) => error,
         };
@@ -84,17 +84,46 @@ pub(super) async fn client(settings: &Settings) -> Result<Client, ConnectError> 
     }
 }
 
-async fn options(settings: &Settings) -> Result<ConnectOptions, ConnectError> {
+async fn options(
+    settings: &Settings,
+    servers: &[ServerAddr],
+) -> Result<ConnectOptions, ConnectError> {
     let options = ConnectOptions::new()
         .name("copydesk")
         .ping_interval(Duration::from_secs(10))
         .request_timeout(Some(TRY_MAX));
+    // The client takes no credentials from an address by itself.
+    let with_user = servers.iter().find_map(|one| Some((one.username()?, one.password()?)));
+    let options = match with_user {
+        None => options,
+        Some((user, password)) => options.user_and_password(decoded(user), decoded(password)),
+    };
     match &settings.credentials_file {
         None => Ok(options),
         Some(file) => options.credentials_file(file).await.map_err(|e| {
             ConnectError::BadSettings(format!("credentials file {}: {e}", file.display()))
         }),
     }
+}
+
+/// Text from an address, where `%40` stands for `@`.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut parts = text.split('%');
+    bytes.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
+    for part in parts {
+        match part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                bytes.extend_from_slice(part.get(2..).unwrap_or_default().as_bytes());
+            }
+            None => {
+                bytes.push(b'%');
+                bytes.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn check_server(client: Client) -> Result<Client, ConnectError> {

@@ -87,6 +87,10 @@ impl JetStreamLog {
         // Its last record can only move up meanwhile.
         let Some(last) = self.reader.last_of(subject).await? else { return Ok(()) };
         let below = below.min(last.sequence);
+        if below <= Sequence(1) {
+            // There is nothing; and to the server, 0 means the whole subject.
+            return Ok(());
+        }
         let purge = self.reader.stream.purge().sequence(below.0).filter(subject.as_str());
         let purged = purge.await.map_err(|e| ReadError::Unavailable(e.to_string()))?;
         if purged.success {

@@ -69,6 +69,11 @@ impl Pull {
         usize::try_from(self.consumer.cached_info().num_pending).unwrap_or(usize::MAX)
     }
 
+    /// The server it runs on; `None` without a cluster.
+    pub(super) fn server(&self) -> Option<&str> {
+        self.consumer.cached_info().cluster.as_ref()?.leader.as_deref()
+    }
+
     /// Messages for this consumer now.
     pub(super) async fn ask_pending(&self) -> Result<u64, ReadError> {
         let info = self.consumer.get_info().await;

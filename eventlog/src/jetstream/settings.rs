@@ -1,5 +1,6 @@
 //! How to reach the stream, and the fixed bounds with their reasons.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use async_nats::jetstream::stream;
 use crate::{DUPLICATE_WINDOW, RECORD_BYTES_MAX};
 
 /// Settings of a [`JetStreamLog`](super::JetStreamLog).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     /// One or more server addresses, separated by commas; may hold a user and a password.
     pub url: String,
@@ -30,6 +31,17 @@ pub struct Settings {
     pub fenced_append_max: Duration,
     /// How long a read is tried.
     pub read_max: Duration,
+}
+
+impl fmt::Debug for Settings {
+    /// Without the password that the url may hold.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = |one: &str| one.rsplit('@').next().unwrap_or_default().to_owned();
+        let servers: Vec<_> = self.url.split(',').map(host).collect();
+        let mut shown = f.debug_struct("Settings");
+        shown.field("servers", &servers).field("stream", &self.stream);
+        shown.field("replicas", &self.replicas).finish_non_exhaustive()
+    }
 }
 
 impl Settings {
