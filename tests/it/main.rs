@@ -2,6 +2,8 @@
 //! the real program against real neighbours.
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
+mod check;
 mod pipeline;
 mod support;
 mod tidy;
+mod wordpress;

@@ -12,42 +12,46 @@ use serde_json::Value;
 use crate::support::ai::Ai;
 use crate::support::node::{Node, Parts, SECRET};
 use crate::support::sender::{Sender, update};
-use crate::support::site::{Outcome, Site};
+use crate::support::site::{Arrival, Outcome, Site};
 use crate::support::{Random, eventually};
 
-const POSTS: u64 = 200;
-const UPDATES: u64 = 5;
+pub(crate) const POSTS: u64 = 200;
+pub(crate) const UPDATES: u64 = 5;
 const SENDERS: u64 = 16;
 const FORGED: u64 = 1_000_000;
 
 /// What one run looks like.
-struct Run<'a> {
-    log: &'a str,
-    failing_percent: u64,
-    kills: u32,
-    seed: u64,
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Run<'a> {
+    pub(crate) log: &'a str,
+    pub(crate) failing_percent: u64,
+    pub(crate) kills: u32,
+    pub(crate) seed: u64,
+    /// Posts are numbered from here on, so that runs against one site do not meet.
+    pub(crate) after_post: u64,
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_on_the_embedded_log() {
-    check(Run { log: "embedded", failing_percent: 0, kills: 0, seed: 1 }).await;
+    check(Run { log: "embedded", failing_percent: 0, kills: 0, seed: 1, ..Run::default() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_on_jetstream() {
     let nats = NatsServer::start();
-    check(Run { log: &nats.url(), failing_percent: 0, kills: 0, seed: 2 }).await;
+    check(Run { log: &nats.url(), failing_percent: 0, kills: 0, seed: 2, ..Run::default() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_while_ai_and_site_fail_and_the_node_is_killed_on_the_embedded_log() {
-    check(Run { log: "embedded", failing_percent: 20, kills: 20, seed: 3 }).await;
+    check(Run { log: "embedded", failing_percent: 20, kills: 20, seed: 3, ..Run::default() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_while_ai_and_site_fail_and_the_node_is_killed_on_jetstream() {
     let nats = NatsServer::start();
-    check(Run { log: &nats.url(), failing_percent: 20, kills: 20, seed: 4 }).await;
+    check(Run { log: &nats.url(), failing_percent: 20, kills: 20, seed: 4, ..Run::default() })
+        .await;
 }
 
 async fn check(run: Run<'_>) {
@@ -67,15 +71,24 @@ async fn check(run: Run<'_>) {
     let mut node = Node::new(&parts);
     let accepted = drive(&mut node, &run).await;
     node.quiet().await;
+    all_is_well(&mut node, &accepted, &site.history(), &ai).await;
+}
 
-    let history = site.history();
-    let events = outcomes(&node).await;
+/// The zeros, once nothing waits any more: by what the site and the AI service saw, and by
+/// Copydesk's own books.
+pub(crate) async fn all_is_well(
+    node: &mut Node,
+    accepted: &BTreeSet<String>,
+    history: &[Arrival],
+    ai: &Ai,
+) {
+    let events = outcomes(node).await;
     let missing: Vec<_> = accepted.iter().filter(|id| !is_terminal(&events, id)).collect();
     assert!(missing.is_empty(), "{} accepted events have no end: {missing:?}", missing.len());
-    newest_stands_and_order_holds(&history);
-    nothing_is_doubled(&history);
-    nothing_is_forged(&history, &ai);
-    nothing_is_paid_twice(&node, &ai).await;
+    newest_stands_and_order_holds(history);
+    nothing_is_doubled(history);
+    nothing_is_forged(history, ai);
+    nothing_is_paid_twice(node, ai).await;
     let verified = node.run(&["verify", "--json"]);
     let said = String::from_utf8_lossy(&verified.stdout).into_owned();
     assert!(verified.status.success(), "verify: {said}");
@@ -86,13 +99,13 @@ async fn check(run: Run<'_>) {
 
 /// Sends everything, from many senders, each event until it is accepted, while the node is
 /// killed and started again. Returns the ids of all accepted events.
-async fn drive(node: &mut Node, run: &Run<'_>) -> BTreeSet<String> {
+pub(crate) async fn drive(node: &mut Node, run: &Run<'_>) -> BTreeSet<String> {
     let url = Arc::new(std::sync::Mutex::new(node.start().await));
     let senders: Vec<_> = (0..SENDERS)
         .map(|number| {
             let url = Arc::clone(&url);
             let random = Random::new(run.seed * 1_000 + number);
-            tokio::spawn(send_share(number, url, random))
+            tokio::spawn(send_share(number, run.after_post, url, random))
         })
         .collect();
     let mut random = Random::new(run.seed);
@@ -112,6 +125,7 @@ async fn drive(node: &mut Node, run: &Run<'_>) -> BTreeSet<String> {
 /// One sender's share of the events, with 20 % sent twice and 10 % forgeries between them.
 async fn send_share(
     number: u64,
+    after_post: u64,
     url: Arc<std::sync::Mutex<String>>,
     mut random: Random,
 ) -> BTreeSet<String> {
@@ -120,7 +134,7 @@ async fn send_share(
     let mut accepted = BTreeSet::new();
     let address = || format!("{}/webhooks/news", url.lock().unwrap());
     for event in (0..POSTS * UPDATES).filter(|event| event % SENDERS == number) {
-        let (post, version) = (event % POSTS + 1, event / POSTS + 1);
+        let (post, version) = (after_post + event % POSTS + 1, event / POSTS + 1);
         let body = update(post, version, &format!("event-{event}"));
         let copies = if random.percent(20) { 2 } else { 1 };
         for _ in 0..copies {
@@ -167,7 +181,7 @@ fn is_terminal(events: &HashMap<String, String>, id: &str) -> bool {
     events.get(id).is_some_and(|state| ends.contains(&state.as_str()))
 }
 
-fn newest_stands_and_order_holds(history: &[crate::support::site::Arrival]) {
+fn newest_stands_and_order_holds(history: &[Arrival]) {
     let mut last: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for arrival in history.iter().filter(|a| a.outcome == Outcome::Applied) {
         let seen = last.entry(&arrival.external_id).or_default();
@@ -186,7 +200,7 @@ fn newest_stands_and_order_holds(history: &[crate::support::site::Arrival]) {
     assert!(old.is_empty(), "posts that end with old text: {old:?}");
 }
 
-fn nothing_is_doubled(history: &[crate::support::site::Arrival]) {
+fn nothing_is_doubled(history: &[Arrival]) {
     let mut seen = BTreeSet::new();
     for arrival in history.iter().filter(|a| a.outcome == Outcome::Applied) {
         let text = (arrival.external_id.clone(), arrival.version);
@@ -196,7 +210,7 @@ fn nothing_is_doubled(history: &[crate::support::site::Arrival]) {
     assert_eq!(stale, 0, "writes that came behind a newer one");
 }
 
-fn nothing_is_forged(history: &[crate::support::site::Arrival], ai: &Ai) {
+fn nothing_is_forged(history: &[Arrival], ai: &Ai) {
     assert!(history.iter().all(|arrival| arrival.version != FORGED));
     assert!(ai.calls().iter().all(|call| call.version != FORGED));
 }

@@ -8,7 +8,8 @@
  *   GET  /wp-json/ai-guy/v1/ingest/log?after=ID&limit=N
  *
  * Table cd_ingest holds one row per external_id, cd_ingest_log one row per POST whose headers and body were good:
- * `result` says what it did (applied, already, stale, refused), `answer` which status the caller was told.
+ * `result` says what it did (applied, already, stale, refused), `answer` which status the caller was told, `summary`
+ * what it brought.
  * One key with two body_sha256, or one write number of a post under two keys, is an error of Copydesk's.
  *
  * Option cd_ingest_fail makes it a bad day, as JSON {"before": 0.1, "after": 0.1, "status": 503}: so many of the
@@ -47,6 +48,7 @@ function create_tables(): void {
         write_number bigint unsigned NOT NULL,
         position varchar(191) NOT NULL,
         body_sha256 char(64) NOT NULL,
+        summary text NOT NULL,
         result varchar(16) NOT NULL,
         answer smallint NOT NULL,
         traceparent varchar(191) NOT NULL,
@@ -109,13 +111,15 @@ function record(WP_REST_Request $request, string $result, int $answer): void {
     global $wpdb;
     run($wpdb->prepare(
         "INSERT INTO {$wpdb->prefix}cd_ingest_log
-            (external_id, idempotency_key, write_number, position, body_sha256, result, answer, traceparent, created_at)
-         VALUES (%s, %s, %d, %s, %s, %s, %d, %s, UTC_TIMESTAMP(6))",
+            (external_id, idempotency_key, write_number, position, body_sha256, summary, result, answer,
+             traceparent, created_at)
+         VALUES (%s, %s, %d, %s, %s, %s, %s, %d, %s, UTC_TIMESTAMP(6))",
         $request['external_id'],
         $request->get_header('Idempotency-Key'),
         $request->get_header('X-Copydesk-Write'),
         (string) $request->get_header('X-Copydesk-Position'),
         hash('sha256', $request->get_body()),
+        mb_substr((string) $request['summary'], 0, 1000),
         $result,
         $answer,
         (string) $request->get_header('traceparent')
