@@ -17,4 +17,4 @@ pub use embedded::EmbeddedLog;
 pub use jetstream::JetStreamLog;
 pub use log::*;
 pub use memory::{AppendFault, Clock, Faults, MemoryLog};
-pub use snapshots::{MemorySnapshots, Snapshot, SnapshotStore};
+pub use snapshots::{MemorySnapshots, SledSnapshots, Snapshot, SnapshotError, SnapshotStore};

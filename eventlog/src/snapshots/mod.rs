@@ -2,8 +2,10 @@
 //! else, so nothing here is trusted over the log and no failure here stops anything.
 
 mod memory;
+mod sled_store;
 
 pub use memory::MemorySnapshots;
+pub use sled_store::{SledSnapshots, SnapshotError};
 
 use bytes::Bytes;
 
@@ -12,7 +14,8 @@ use crate::Sequence;
 /// A state as of one record of its subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The last record folded into it.
+    /// The last record folded into it. One beyond the end of the log belongs to another log,
+    /// and its reader must not use it.
     pub sequence: Sequence,
     /// The state, in its owner's encoding.
     pub bytes: Bytes,
@@ -35,4 +38,9 @@ pub trait SnapshotStore: Send + Sync + std::fmt::Debug {
 
     /// Bytes on disk, or in memory for a store that has no disk.
     fn size_bytes(&self) -> u64;
+
+    /// Snapshots that could not be read or written since the store was opened.
+    fn faults(&self) -> u64 {
+        0
+    }
 }
