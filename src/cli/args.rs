@@ -8,6 +8,9 @@ use clap_complete::Shell;
 use crate::config::{Scheme, SecretRef};
 
 const EXAMPLES: &str = "\
+See it work, without an account or a WordPress:
+  copydesk demo
+
 First steps:
   copydesk init --url https://news.example.org --user editor
   copydesk check                     says what is wrong, and how to mend it
@@ -18,8 +21,8 @@ First steps:
 /// The desk between WordPress sites and AI services.
 ///
 /// Takes signed webhooks, puts each post's events in order, has AI enrich them, and writes the
-/// results back to WordPress: every accepted event exactly once in effect, in order per post, and
-/// never over a person's words.
+/// results back to WordPress. An accepted event is kept until it is done; each write lands once,
+/// checked in WordPress, in order per post, and never over a person's words.
 #[derive(Debug, Parser)]
 #[command(name = "copydesk", version, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli {
@@ -46,6 +49,16 @@ Examples:
   copydesk serve --config /etc/copydesk/copydesk.toml
   COPYDESK_HTTP_LISTEN=0.0.0.0:8080 copydesk serve")]
     Serve,
+    /// See it work: a node, a pretend WordPress and a post's journey, all in this process.
+    ///
+    /// Needs no account, no key and no other program; nothing leaves this machine. Stays up until
+    /// Ctrl-C, so that you can send webhooks of your own.
+    #[command(after_help = "\
+Examples:
+  copydesk demo
+  copydesk demo --dir my-demo          keeps the folder, to look at it
+  copydesk demo --once                 ends after the show")]
+    Demo(DemoArgs),
     /// Write a commented copydesk.toml and a webhook secret to start from.
     #[command(after_help = "\
 Examples:
@@ -89,7 +102,11 @@ Examples:
         /// What to release, as `copydesk hold` shows it.
         scope: String,
     },
-    /// Read the whole log and check the promises: order, once, nothing lost.
+    /// Read the whole log and check the promises: order, no write twice, nothing lost.
+    ///
+    /// Asks the running node; without one, opens the log itself.
+    #[command(after_help = "\
+Exit code 0 when every promise was kept, 1 when one was broken.")]
     Verify,
     /// Print completions for a shell.
     #[command(after_help = "\
@@ -110,6 +127,18 @@ Examples:
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+}
+
+/// How the demo runs.
+#[derive(Debug, Default, Args)]
+pub struct DemoArgs {
+    /// A folder for its configuration, secrets and log; made if need be, and kept. Without it, a
+    /// temporary one.
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// End after the show.
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// What `init` writes.

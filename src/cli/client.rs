@@ -119,26 +119,21 @@ impl AdminClient {
         query: &impl Serialize,
         mut each: impl FnMut(FollowLine) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let request = self.request(Method::GET, &["events", "follow"], query);
-        let mut response = self.send(request).await?;
-        let mut read = Vec::new();
-        loop {
-            let next = tokio::time::timeout(QUIET_MAX, response.chunk()).await;
-            let chunk = next.context("the node has gone quiet")?.context("the node has gone")?;
-            let Some(chunk) = chunk else { return Ok(()) };
-            read.extend_from_slice(&chunk);
-            while let Some(end) = read.iter().position(|&b| b == b'\n') {
-                let line: Vec<u8> = read.drain(..=end).collect();
-                // An empty line only shows that the node lives.
-                if line.len() > 1 {
-                    let line = serde_json::from_slice(&line).map_err(|_| self.strange())?;
-                    each(line)?;
-                }
-            }
-            if read.len() > LINE_BYTES_MAX {
-                return Err(self.strange().into());
-            }
+        let mut journeys = self.journeys(query).await?;
+        while let Some(line) = journeys.next().await? {
+            each(line)?;
         }
+        Ok(())
+    }
+
+    /// Begins to follow journeys: all that happens from the return on is told.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn journeys(&self, query: &impl Serialize) -> Result<Journeys, ClientError> {
+        let request = self.request(Method::GET, &["events", "follow"], query);
+        let response = self.send(request).await?;
+        Ok(Journeys { response, read: Vec::new(), address: self.address() })
     }
 
     fn request(&self, method: Method, path: &[&str], query: &impl Serialize) -> RequestBuilder {
@@ -179,5 +174,40 @@ impl AdminClient {
 
     fn address(&self) -> String {
         self.base.authority().to_owned()
+    }
+}
+
+/// Journeys as they go on.
+#[derive(Debug)]
+pub struct Journeys {
+    response: Response,
+    /// What came and was not handed over yet.
+    read: Vec<u8>,
+    address: String,
+}
+
+impl Journeys {
+    /// The next line; `None` when the node ends the stream.
+    ///
+    /// # Errors
+    /// When the node is gone, silent for 30 s, or no node of this version.
+    pub async fn next(&mut self) -> anyhow::Result<Option<FollowLine>> {
+        let strange = || ClientError::Strange(self.address.clone());
+        loop {
+            while let Some(end) = self.read.iter().position(|&b| b == b'\n') {
+                let line: Vec<u8> = self.read.drain(..=end).collect();
+                // An empty line only shows that the node lives.
+                if line.len() > 1 {
+                    return Ok(Some(serde_json::from_slice(&line).map_err(|_| strange())?));
+                }
+            }
+            if self.read.len() > LINE_BYTES_MAX {
+                return Err(strange().into());
+            }
+            let next = tokio::time::timeout(QUIET_MAX, self.response.chunk()).await;
+            let chunk = next.context("the node has gone quiet")?.context("the node has gone")?;
+            let Some(chunk) = chunk else { return Ok(None) };
+            self.read.extend_from_slice(&chunk);
+        }
     }
 }

@@ -100,13 +100,21 @@ pub(super) fn template(args: &InitArgs, secret: &Path, password: &Path) -> Strin
     DEFAULT_TOML.lines().map(line).collect()
 }
 
-fn new_secret() -> anyhow::Result<String> {
+/// 32 random bytes in hex, and a line's end.
+///
+/// # Errors
+/// When the system gives no random bytes.
+pub(crate) fn new_secret() -> anyhow::Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
     Ok(hex::encode(bytes) + "\n")
 }
 
-fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
+/// Writes a file that only its owner may read.
+///
+/// # Errors
+/// When it is there already, or cannot be written.
+pub(crate) fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
     OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -3,13 +3,14 @@
 mod args;
 mod check;
 mod client;
-mod init;
-mod node;
-mod output;
+pub(crate) mod init;
+pub(crate) mod node;
+pub(crate) mod output;
 mod pages;
-mod send;
+pub(crate) mod send;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod watch;
 
 use std::path::Path;
@@ -18,11 +19,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 
-pub use args::{Cli, Command};
-pub use client::{AdminClient, ClientError};
+pub use args::{Cli, Command, DemoArgs};
+pub use client::{AdminClient, ClientError, Journeys};
 pub use output::Output;
 
 use crate::config::{self, ConfigError, Environment, Loaded};
+use crate::demo;
 
 /// Exit code of a configuration that cannot be used (sysexits.h, `EX_CONFIG`).
 const EXIT_CONFIG: u8 = 78;
@@ -47,6 +49,7 @@ pub fn run(cli: Cli, env: &Environment, output: &Output) -> anyhow::Result<ExitC
     match command {
         Command::Serve => node::serve(&load()?, path.as_deref(), env),
         Command::Check => on_one_thread(check::check(&load()?, env, output)),
+        Command::Demo(args) => demo::demo(&args, env, output),
         Command::Init(args) => init::init(&args, path.as_deref(), output),
         Command::Completions { shell } => pages::completions(shell, output),
         Command::Man { dir } => pages::man(dir.as_deref(), output),
@@ -63,7 +66,7 @@ pub fn run(cli: Cli, env: &Environment, output: &Output) -> anyhow::Result<ExitC
         Command::Resume { scope } => {
             watched(&load, async |c| watch::resume(scope, c, output).await)
         }
-        Command::Verify => watched(&load, async |c| watch::verify(c, output).await),
+        Command::Verify => on_one_thread(verify::verify(&load()?, output)),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::serve::{self, EXIT_ACTOR_FAILED, EXIT_LOG_FAILED, Ended};
 use crate::telemetry::{Output as LogOutput, Telemetry};
 
 /// How long work on blocking threads may keep the process.
-const THREADS_MAX: Duration = Duration::from_secs(2);
+pub(crate) const THREADS_MAX: Duration = Duration::from_secs(2);
 
 pub(super) fn serve(
     loaded: &Loaded,
@@ -41,9 +41,14 @@ pub(super) fn serve(
         ended
     });
     runtime.shutdown_timeout(THREADS_MAX);
-    Ok(match ended? {
+    Ok(exit_code(ended?))
+}
+
+/// What a supervisor of processes is told.
+pub(crate) fn exit_code(ended: Ended) -> ExitCode {
+    match ended {
         Ended::Asked => ExitCode::SUCCESS,
         Ended::LogFailed => ExitCode::from(EXIT_LOG_FAILED),
         Ended::ActorFailed => ExitCode::from(EXIT_ACTOR_FAILED),
-    })
+    }
 }

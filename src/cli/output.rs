@@ -8,7 +8,7 @@ use serde::Serialize;
 /// Where results go; what went wrong goes to standard error.
 pub struct Output {
     /// JSON for programs, else text for people.
-    pub(super) json: bool,
+    pub(crate) json: bool,
     out: Mutex<Box<dyn Write + Send>>,
 }
 
@@ -19,29 +19,29 @@ impl Output {
         Self::to(json, Box::new(io::stdout()))
     }
 
-    pub(super) fn to(json: bool, out: Box<dyn Write + Send>) -> Self {
+    pub(crate) fn to(json: bool, out: Box<dyn Write + Send>) -> Self {
         Self { json, out: Mutex::new(out) }
     }
 
     /// A line of text.
-    pub(super) fn line(&self, text: &str) -> io::Result<()> {
+    pub(crate) fn line(&self, text: &str) -> io::Result<()> {
         self.bytes(format!("{text}\n").as_bytes())
     }
 
     /// Bytes as they are.
-    pub(super) fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         out.write_all(bytes)?;
         out.flush()
     }
 
     /// A value as one line of JSON.
-    pub(super) fn value<T: Serialize>(&self, value: &T) -> io::Result<()> {
+    pub(crate) fn value<T: Serialize>(&self, value: &T) -> io::Result<()> {
         self.line(&serde_json::to_string(value)?)
     }
 
     /// Rows: a JSON array, or a table under these headings.
-    pub(super) fn rows<T: Serialize, const N: usize>(
+    pub(crate) fn rows<T: Serialize, const N: usize>(
         &self,
         rows: &[T],
         headings: [&str; N],
@@ -58,13 +58,13 @@ impl Output {
     }
 
     /// What went wrong. A reader that is gone is no further error.
-    pub(super) fn error(&self, text: &str) {
+    pub(crate) fn error(&self, text: &str) {
         let _reader_gone = writeln!(io::stderr().lock(), "{text}");
     }
 }
 
 /// Columns as wide as their widest cell, two spaces apart.
-pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
+pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
     let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|c| plain(c))).collect();
     let mut widths = headings.map(|heading| heading.chars().count());
     for row in &rows {
@@ -84,13 +84,13 @@ pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -
 
 /// The text on one line, without characters that move the cursor or turn text round: causes come
 /// from other machines.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let turns = |c: char| matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
     text.chars().map(|c| if c.is_control() || turns(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// Milliseconds since 1970 as a time of day in UTC.
-pub(super) fn time(ms: i64) -> String {
+pub(crate) fn time(ms: i64) -> String {
     match jiff::Timestamp::from_millisecond(ms) {
         Ok(time) => format!("{time:.3}").replace('T', " "),
         Err(_) => "?".to_owned(),
@@ -98,6 +98,6 @@ pub(super) fn time(ms: i64) -> String {
 }
 
 /// Millionths of a dollar.
-pub(super) fn dollars(micro: u64) -> String {
+pub(crate) fn dollars(micro: u64) -> String {
     format!("${}.{:06}", micro / 1_000_000, micro % 1_000_000)
 }

@@ -17,10 +17,10 @@ use crate::config::{ConfigError, Environment, Loaded, Scheme, SecretRef, Source,
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Where to send, and as whom.
-struct Target {
-    url: String,
-    scheme: Scheme,
-    secret: Secret,
+pub(crate) struct Target {
+    pub(crate) url: String,
+    pub(crate) scheme: Scheme,
+    pub(crate) secret: Secret,
 }
 
 pub(super) async fn send(
@@ -35,17 +35,14 @@ pub(super) async fn send(
         }
         (_, _) => configured(&load()?, args.source.as_deref(), env)?,
     };
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(ANSWER_MAX)
-        .build()
-        .context("no HTTP client")?;
+    let client = client()?;
     let mut times = Vec::new();
     let mut accepted = 0_u32;
     for _ in 0..args.repeat {
+        let key = args.key.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let payload = payload(args, target.scheme, &key);
         let started = Instant::now();
-        let answer = post(&client, &target, args).await?;
+        let answer = post(&client, &target, &key, &payload).await?;
         times.push(started.elapsed());
         accepted += u32::from(answer.status == 202);
         if output.json {
@@ -106,21 +103,39 @@ fn secret(id: &str, place: &SecretRef, env: &Environment) -> anyhow::Result<Secr
     Ok(Secret::new(id, value.expose_secret().as_bytes())?)
 }
 
-struct Answered {
-    status: u16,
-    body: Value,
+/// What the node said.
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
 }
 
-async fn post(
+/// A client for webhooks.
+///
+/// # Errors
+/// When the system has none.
+pub(crate) fn client() -> anyhow::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(ANSWER_MAX)
+        .build()
+        .context("no HTTP client")
+}
+
+/// Signs a payload, whose `idempotency_key` is `key`, and sends it.
+///
+/// # Errors
+/// When nothing answers.
+pub(crate) async fn post(
     client: &reqwest::Client,
     target: &Target,
-    args: &SendArgs,
+    key: &str,
+    payload: &Value,
 ) -> anyhow::Result<Answered> {
-    let key = args.key.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    let body = serde_json::to_vec(&payload(args, target.scheme, &key)).context("no JSON")?;
+    let body = serde_json::to_vec(payload).context("no JSON")?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
     let timestamp = now.as_secs().to_string();
-    let parts = Parts { timestamp: &timestamp, key: &key, body: &body };
+    let parts = Parts { timestamp: &timestamp, key, body: &body };
     let scheme = match target.scheme {
         Scheme::WpRelay => &signature::WP_RELAY,
         Scheme::Provider => &signature::PROVIDER,

@@ -253,3 +253,72 @@ fn texts_from_elsewhere_cannot_steer_the_terminal() {
     assert_eq!(time(1_700_000_000_123), "2023-11-14 22:13:20.123Z");
     assert_eq!(time(i64::MAX), "?");
 }
+
+#[test]
+fn verify_reads_the_log_itself_when_no_node_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, data) = (folder.path().join("copydesk.toml"), folder.path().join("data"));
+    std::fs::write(&config, format!("data_dir = {data:?}\n")).unwrap();
+    let verify = || {
+        let config = config.to_str().unwrap();
+        let cli = Cli::try_parse_from(["copydesk", "--config", config, "verify", "--json"]);
+        let printed = Printed::default();
+        let output = Output::to(true, Box::new(printed.clone()));
+        let code = run(cli.unwrap(), &Environment::default(), &output)?;
+        let report: serde_json::Value = serde_json::from_slice(&printed.0.lock().unwrap()).unwrap();
+        anyhow::Ok((format!("{code:?}"), report))
+    };
+    let error = verify().unwrap_err().to_string();
+    assert!(error.contains("there is no"), "{error}");
+    assert!(!data.exists(), "a look makes nothing");
+
+    let dir = data.join("log");
+    std::fs::create_dir_all(&data).unwrap();
+    append(&dir, None);
+    let (code, report) = verify().unwrap();
+    assert_eq!(code, format!("{:?}", ExitCode::SUCCESS));
+    assert_eq!(report["checked_records"], 0);
+    assert_eq!((&report["posts"], &report["violations"]), (&0.into(), &serde_json::json!([])));
+
+    append(&dir, Some("cd.0.news.1.in"));
+    let (code, report) = verify().unwrap();
+    assert_eq!(code, format!("{:?}", ExitCode::FAILURE), "{report}");
+    assert_eq!(report["checked_records"], 1);
+    assert!(report["violations"][0].is_string(), "{report}");
+}
+
+/// Makes a log; with a subject, one that holds a record that is none of ours.
+fn append(dir: &Path, subject: Option<&str>) {
+    use copydesk_eventlog::{EmbeddedLog, EventLog, NewRecord, Subject, embedded};
+    let log = EmbeddedLog::open(dir, embedded::Settings::default()).unwrap();
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        if let Some(subject) = subject {
+            let record = NewRecord {
+                subject: Subject::new(subject).unwrap(),
+                message_id: None,
+                expected_last: None,
+                headers: Vec::new(),
+                payload: Bytes::from_static(b"no protobuf"),
+            };
+            log.append(record).await.unwrap();
+        }
+        log.close().await;
+    });
+}
+
+#[test]
+fn every_refusal_has_a_page() {
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/errors");
+    for code in Code::ALL {
+        let page = std::fs::read_to_string(pages.join(format!("{}.md", code.as_str())));
+        let page = page.unwrap_or_else(|error| panic!("{code:?}: {error}"));
+        let title = format!("# `{}` ({}): {}\n", code.as_str(), code.status(), code.title());
+        assert!(page.starts_with(&title), "{code:?} begins with {title}");
+        for part in ["\nLikely causes:\n\n- ", "\nWhat to do: "] {
+            assert!(page.contains(part), "{code:?} has {part:?}");
+        }
+    }
+    // A code that went takes its page with it.
+    assert_eq!(std::fs::read_dir(pages).unwrap().count(), Code::ALL.len());
+}

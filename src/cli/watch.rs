@@ -13,7 +13,7 @@ use super::client::AdminClient;
 use super::output::{Output, dollars, plain, time};
 use crate::admin::{
     DeadLetterRow, EventRow, Followed, HoldRequest, HoldRow, JourneyLine, List, PostRow, PostView,
-    Status, VerifyReport,
+    Status,
 };
 use crate::config::Environment;
 
@@ -259,23 +259,6 @@ pub(super) async fn resume(
         output.line(&said)?;
     }
     Ok(OK)
-}
-
-pub(super) async fn verify(client: AdminClient, output: &Output) -> anyhow::Result<ExitCode> {
-    let report: VerifyReport = client.post(&["verify"], &()).await?;
-    let VerifyReport { checked_records, posts, violations } = &report;
-    if output.json {
-        output.value(&report)?;
-    } else {
-        for violation in violations {
-            output.line(&format!("BROKEN  {}", plain(violation)))?;
-        }
-        let broken = violations.len();
-        output.line(&format!(
-            "{checked_records} records of {posts} posts, {broken} broken promises"
-        ))?;
-    }
-    Ok(if violations.is_empty() { OK } else { ExitCode::FAILURE })
 }
 
 fn query(list: ListArgs) -> List {
