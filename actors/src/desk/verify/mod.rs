@@ -26,6 +26,9 @@
 mod keys;
 mod post;
 mod report;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+mod tests;
 
 use std::collections::HashMap;
 
@@ -33,8 +36,8 @@ use copydesk_eventlog::{EventLog, Filter, ReadError, Record, Sequence};
 use copydesk_proto::PostKey;
 
 use self::post::PostAudit;
-pub use self::report::{Report, VIOLATIONS_MAX, Violation};
 use self::report::Findings;
+pub use self::report::{Report, VIOLATIONS_MAX, Violation};
 use crate::records::{DECISIONS, INTAKE, post_of};
 
 /// Records read at a time; of the largest, 96 MiB, of usual ones half a megabyte.

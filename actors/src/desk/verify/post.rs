@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use copydesk_core::limits::{DEAD_LETTERS_MAX, PAID_ANSWERS_MAX};
 use copydesk_core::post::{
-    End, Incoming, IntakePosition, PostEvent, PostState, RunId, SourceVersion, Step, WriteNumber,
-    evolve,
+    Effective, End, Incoming, IntakePosition, PostEvent, PostState, RunId, SourceVersion, Step,
+    WriteNumber, evolve,
 };
 use copydesk_eventlog::{Record, Sequence};
 use copydesk_proto::{ContentHash, EnrichmentId, PostKey, v1};
@@ -36,7 +36,7 @@ pub(super) struct PostAudit {
     /// What is paid for and kept, oldest first, by enrichment: text and prompt version.
     paid: HashMap<EnrichmentId, VecDeque<(ContentHash, u32)>>,
     last_applied: WriteNumber,
-    effects: Effects,
+    effect: Effect,
 }
 
 #[derive(Debug, Default)]
@@ -46,12 +46,12 @@ struct Open {
     overtook: bool,
 }
 
-/// Which events have taken effect.
+/// The event that took effect last.
 #[derive(Debug, Default)]
-struct Effects {
-    /// Highest position of those that did not overtake others.
+struct Effect {
     position: IntakePosition,
     version: Option<SourceVersion>,
+    overtook: bool,
 }
 
 impl PostAudit {
@@ -116,8 +116,10 @@ impl PostAudit {
         for dead in &state.dead {
             self.open.insert(dead.run.id.0, Open { is_dead: true, overtook: false });
         }
-        // Its position may be that of an event that overtook others: only the version is sure.
-        self.effects.version = state.effective.and_then(|effective| effective.version);
+        if let Some(Effective { position, version }) = state.effective {
+            // Whether it overtook others is not known any more.
+            self.effect = Effect { position, version, overtook: true };
+        }
         self.state = (**state).clone();
         Some(rest)
     }
@@ -172,6 +174,12 @@ impl PostAudit {
             PostEvent::RunEnded { run, end } => self.end_run(*run, end, findings),
             PostEvent::DeadLettered { run, .. } => {
                 self.at_work(*run, "it becomes a dead letter", findings);
+                // A post keeps so many; the oldest is only in the log from here on.
+                if self.state.dead.len() >= DEAD_LETTERS_MAX
+                    && let Some(oldest) = self.state.dead.front()
+                {
+                    self.open.remove(&oldest.run.id.0);
+                }
                 self.open.entry(run.0).and_modify(|open| open.is_dead = true);
             }
             PostEvent::RetryRequested { run, .. } => {
@@ -211,7 +219,8 @@ impl PostAudit {
         }
         while let Some(next) = self.pending.front().filter(|next| next.position <= position) {
             if next.position < position {
-                let text = format!("event {} is passed over by event {}", next.position.0, position.0);
+                let text =
+                    format!("event {} is passed over by event {}", next.position.0, position.0);
                 findings.add("considered", text);
                 self.pending.pop_front();
                 continue;
@@ -291,7 +300,8 @@ impl PostAudit {
     fn apply(&mut self, run: RunId, write: WriteNumber, findings: &mut Findings) {
         let current = self.state.run.as_ref().filter(|r| r.id == run);
         if current.and_then(|r| r.write.as_ref()).map(|w| w.number) != Some(write) {
-            let text = format!("write {} is applied, which event {} did not ask for", write.0, run.0.0);
+            let text =
+                format!("write {} is applied, which event {} did not ask for", write.0, run.0.0);
             findings.add("write_number", text);
         }
         if write <= self.last_applied {
@@ -312,7 +322,7 @@ impl PostAudit {
         {
             let version = current.incoming.version;
             let overtook = self.open.get(&run.0).is_some_and(|open| open.overtook);
-            self.effects.take(run.0, version, overtook, findings);
+            self.effect.follow(Effect { position: run.0, version, overtook }, findings);
         }
         self.end(run.0, end, findings);
     }
@@ -353,11 +363,9 @@ impl PostAudit {
         findings.at(Some(key), self.last);
         let alive: BTreeSet<IntakePosition> =
             living(&self.state).chain(self.state.dead.iter().map(|dead| dead.run.id.0)).collect();
-        // A post keeps so many dead letters; those before them are only in the log.
-        let may_forget = self.state.dead.len() >= DEAD_LETTERS_MAX;
         for (position, open) in &self.open {
             findings.report.waiting += u64::from(!open.is_dead);
-            if !alive.contains(position) && !(open.is_dead && may_forget) {
+            if !alive.contains(position) {
                 let text = format!("event {} has not ended, and nothing waits for it", position.0);
                 findings.add("lost", text);
             }
@@ -376,28 +384,20 @@ fn living(state: &PostState) -> impl Iterator<Item = IntakePosition> {
     waiting.chain(runs)
 }
 
-impl Effects {
-    /// An event takes effect. One that overtook others does not hold them to its position.
-    fn take(
-        &mut self,
-        position: IntakePosition,
-        version: Option<SourceVersion>,
-        overtook: bool,
-        findings: &mut Findings,
-    ) {
-        if position < self.position {
-            let text = format!("event {} takes effect after event {}", position.0, self.position.0);
+impl Effect {
+    /// Takes this one's place: by version where both name one, else by position. One that
+    /// overtook others does not hold them to its position.
+    fn follow(&mut self, next: Self, findings: &mut Findings) {
+        let order = self.version.zip(next.version);
+        let is_older = order.is_some_and(|(last, next)| next.is_older_than(last));
+        let is_newer = order.is_some_and(|(last, next)| last.is_older_than(next));
+        if is_older {
+            let text = format!("event {} takes effect after a newer version", next.position.0);
             findings.add("order", text);
+        } else if !is_newer && !self.overtook && next.position < self.position {
+            let (position, last) = (next.position.0, self.position.0);
+            findings.add("order", format!("event {position} takes effect after event {last}"));
         }
-        if let (Some(new), Some(old)) = (version, self.version)
-            && new.is_older_than(old)
-        {
-            let text = format!("event {} takes effect after a newer version", position.0);
-            findings.add("order", text);
-        }
-        if !overtook {
-            self.position = self.position.max(position);
-        }
-        self.version = version;
+        *self = next;
     }
 }
