@@ -169,7 +169,7 @@ fn ends_in_words() {
     told(&PostEvent::RunResumed { run }, "resumed", "work on event 17 goes on");
     let dropped = PostEvent::DeadLetterDropped { run, by: by() };
     told(&dropped, "ended", "event 17 ended: dropped by ann");
-    let checkpoint = PostEvent::Checkpointed(Box::new(PostState::default()));
+    let checkpoint = PostEvent::Checkpointed(Box::<PostState>::default());
     told(&checkpoint, "checkpoint", "state written down; older records may go");
 }
 

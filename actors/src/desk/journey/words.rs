@@ -154,16 +154,13 @@ pub(in crate::desk) fn because(failure: &Failure) -> String {
 
 fn accepted(incoming: &Incoming) -> String {
     let position = incoming.position.0;
-    let mut text = format!("event {position} accepted");
-    if let Some(route) = &incoming.route {
-        text += &format!(", route {route}");
-    }
-    match incoming.version {
-        Some(SourceVersion::Sequence(n)) => text += &format!(", version {n}"),
-        Some(SourceVersion::Modified(ms)) => text += &format!(", as of {}", rfc3339(Timestamp(ms))),
-        None => {}
-    }
-    text
+    let route = incoming.route.as_ref().map(|route| format!(", route {route}"));
+    let version = incoming.version.map(|version| match version {
+        SourceVersion::Sequence(n) => format!(", version {n}"),
+        SourceVersion::Modified(ms) => format!(", as of {}", rfc3339(Timestamp(ms))),
+    });
+    let (route, version) = (route.unwrap_or_default(), version.unwrap_or_default());
+    format!("event {position} accepted{route}{version}")
 }
 
 fn started(run: RunId, plan: &[PlanStep]) -> String {
@@ -199,21 +196,21 @@ fn answered(name: &str, answer: &Answer, reused: bool) -> String {
 }
 
 fn written(number: u64, stored: &[&Field], kept: &[Field], plan: &[PlanStep]) -> String {
-    let mut text = match stored {
+    let applied = match stored {
         [] if kept.is_empty() => format!("write {number} applied"),
         [] => format!("write {number} changed nothing"),
         stored => format!("write {number} applied: {}", list(stored)),
     };
-    for field in kept {
+    let kept = kept.iter().map(|field| {
         let step = plan.iter().find(|step| step.field == *field);
         let reason = match step.map(|step| step.mode) {
             Some(Mode::ApplyIfEmpty) => "it was not empty",
             Some(Mode::Apply) => "a person's words",
             Some(Mode::Suggest) | None => "left as it was",
         };
-        text += &format!("; {field} kept: {reason}");
-    }
-    text
+        format!("; {field} kept: {reason}")
+    });
+    std::iter::once(applied).chain(kept).collect()
 }
 
 /// `12:01:05 UTC`.
