@@ -7,7 +7,8 @@ use copydesk_core::post::{
 };
 use copydesk_eventlog::{Headers, MessageId, NewRecord, Record, Sequence, Subject};
 use copydesk_proto::{
-    ContentHash, PostId, PostKey, RouteId, SCHEMA_VERSION, SiteId, SourceId, Timestamp, TraceContext, v1,
+    ContentHash, PostId, PostKey, RouteId, SCHEMA_VERSION, SiteId, SourceId, Timestamp,
+    TraceContext, v1,
 };
 use sha2::{Digest, Sha256};
 
@@ -152,8 +153,8 @@ impl Intake {
     /// [`BadRecord`] when it is not one, or of a later release.
     pub fn read(record: &Record) -> Result<Self, BadRecord> {
         let bad = |reason: &str| BadRecord::new(record, reason);
-        let stored: v1::WebhookReceived =
-            copydesk_proto::decode(record.payload.clone()).map_err(|e| BadRecord::new(record, e))?;
+        let stored: v1::WebhookReceived = copydesk_proto::decode(record.payload.clone())
+            .map_err(|e| BadRecord::new(record, e))?;
         if stored.schema_version > SCHEMA_VERSION {
             return Err(bad("it was written by a later release"));
         }
@@ -250,8 +251,8 @@ impl Decision {
     /// # Errors
     /// [`BadRecord`] when it is not one, or holds what this release does not know.
     pub fn read(record: &Record) -> Result<Self, BadRecord> {
-        let stored: v1::Decision =
-            copydesk_proto::decode(record.payload.clone()).map_err(|e| BadRecord::new(record, e))?;
+        let stored: v1::Decision = copydesk_proto::decode(record.payload.clone())
+            .map_err(|e| BadRecord::new(record, e))?;
         if stored.schema_version > SCHEMA_VERSION {
             return Err(BadRecord::new(record, "it was written by a later release"));
         }

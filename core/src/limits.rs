@@ -72,6 +72,9 @@ pub const RESTARTS_MAX: u32 = 5;
 pub const DEAD_LETTERS_MAX: usize = 64;
 /// Paid answers kept per enrichment of a post, so that an undo to a former text costs nothing.
 pub const PAID_ANSWERS_MAX: usize = 4;
+/// Doublings of the wait for a service that is not there: from half a second to 16 s, so that work
+/// goes on within a minute of its return.
+pub const UNAVAILABLE_DOUBLINGS_MAX: u32 = 5;
 /// The window in which a post's AI calls are counted.
 pub const ASK_WINDOW_MS: u64 = 3_600_000;
 /// Shortest wait after a Retry-After: `0` must not become a busy loop.

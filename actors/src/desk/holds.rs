@@ -86,26 +86,15 @@ pub(super) async fn hold(world: &World, hold: Hold) -> Result<(), HoldError> {
     append(world, |_| Some(Kind::Held(event.clone()))).await.map(|_| ())
 }
 
-pub(super) async fn release(
-    world: &World,
-    scope: &HoldScope,
-    by: &str,
-) -> Result<bool, HoldError> {
-    let event = v1::Released {
-        scope: scope.to_string(),
-        by: by.to_owned(),
-        at_ms: World::now().0,
-    };
+pub(super) async fn release(world: &World, scope: &HoldScope, by: &str) -> Result<bool, HoldError> {
+    let event = v1::Released { scope: scope.to_string(), by: by.to_owned(), at_ms: World::now().0 };
     let held = |holds: &Holds| holds.iter().any(|hold| hold.scope == *scope);
     append(world, |holds| held(holds).then(|| Kind::Released(event.clone()))).await
 }
 
 /// Appends what `decide` says about the holds as the log has them, and puts the result in force.
 /// `false` when there was nothing to append.
-async fn append(
-    world: &World,
-    decide: impl Fn(&Holds) -> Option<Kind>,
-) -> Result<bool, HoldError> {
+async fn append(world: &World, decide: impl Fn(&Holds) -> Option<Kind>) -> Result<bool, HoldError> {
     let mut tries = 0;
     loop {
         let (mut holds, last) = load_holds(&*world.log).await?;

@@ -1,4 +1,6 @@
 //! Every rule about a post. Knows nothing it was not given.
+//!
+//! Over 500 lines on purpose: the rules call each other in one turn, and are read as one.
 
 use copydesk_proto::{ContentHash, Timestamp};
 
@@ -356,8 +358,12 @@ impl<'p> Turn<'p> {
             return None;
         }
         let entropy = jitter(run, step, progress.attempts);
-        let delay_ms =
-            policy.delay_ms(progress.attempts.saturating_sub(1), entropy, failure.retry_after_ms);
+        // Waits for a service to come back stay short, and do not lengthen those after it is back.
+        let failures = match failure.class {
+            FailureClass::Unavailable => progress.attempts.min(limits::UNAVAILABLE_DOUBLINGS_MAX),
+            FailureClass::Retry | FailureClass::Terminal => progress.counted,
+        };
+        let delay_ms = policy.delay_ms(failures, entropy, failure.retry_after_ms);
         Some(self.now.after_ms(delay_ms))
     }
 

@@ -9,7 +9,7 @@ pub(crate) mod site;
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything that must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Looks until it is so, or fails with what was awaited.
 pub(crate) async fn eventually<F, T>(what: &str, mut look: impl FnMut() -> F) -> T

@@ -173,14 +173,29 @@ enrich = ["summary"]
         }
     }
 
-    /// Waits until nothing waits and nothing runs.
+    /// Waits until nothing waits and nothing runs. When that never comes, tells what is stuck.
     pub(crate) async fn quiet(&self) {
-        eventually("the backlog is empty", async || {
+        let deadline = std::time::Instant::now() + super::PATIENCE;
+        loop {
             let status = self.get("/status").await;
-            let (backlog, busy) = (status["backlog"].as_u64()?, status["busy_posts"].as_u64()?);
-            (backlog == 0 && busy == 0).then_some(())
-        })
-        .await;
+            if status["backlog"] == 0 && status["busy_posts"] == 0 {
+                return;
+            }
+            if std::time::Instant::now() > deadline {
+                panic!("work is stuck: {status:#}\n{:#}", self.stuck().await);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The journey of a post that waits.
+    async fn stuck(&self) -> Value {
+        let posts = self.get("/posts?limit=200").await;
+        let rows = posts["rows"].as_array().unwrap();
+        match rows.iter().find(|row| row["waiting"] != 0) {
+            Some(row) => self.get(&format!("/posts/{}", row["post"].as_str().unwrap())).await,
+            None => posts,
+        }
     }
 }
 
