@@ -17,4 +17,6 @@ pub use embedded::EmbeddedLog;
 pub use jetstream::JetStreamLog;
 pub use log::*;
 pub use memory::{AppendFault, Clock, Faults, MemoryLog};
-pub use snapshots::{MemorySnapshots, SledSnapshots, Snapshot, SnapshotError, SnapshotStore};
+pub use snapshots::{
+    MemorySnapshots, NoSnapshots, SledSnapshots, Snapshot, SnapshotError, SnapshotStore,
+};

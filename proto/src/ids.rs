@@ -17,7 +17,9 @@ pub const EXTERNAL_ID_BYTES_MAX: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// A configured name has the wrong form.
-    #[error("a name is 1 to {NAME_BYTES_MAX} of a-z, 0-9, - and _, and starts with a letter or digit")]
+    #[error(
+        "a name is 1 to {NAME_BYTES_MAX} of a-z, 0-9, - and _, and starts with a letter or digit"
+    )]
     Name,
     /// A post id is out of its range.
     #[error("a post id is a whole number from 1 to 9223372036854775807")]
@@ -145,8 +147,9 @@ impl FromStr for PostId {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         if let Some(encoded) = text.strip_prefix('x') {
-            let bytes =
-                BASE32_NOPAD.decode(encoded.to_uppercase().as_bytes()).map_err(|_| IdError::Post)?;
+            let bytes = BASE32_NOPAD
+                .decode(encoded.to_uppercase().as_bytes())
+                .map_err(|_| IdError::Post)?;
             return bytes.try_into().map(Self::External).map_err(|_| IdError::Post);
         }
         let plain = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');

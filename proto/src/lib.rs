@@ -14,8 +14,8 @@ pub mod v1 {
 }
 
 pub use ids::{
-    ContentHash, EnrichmentId, IdError, PostId, PostKey, ProviderId, RouteId, SiteId, SourceId,
-    Timestamp, EXTERNAL_ID_BYTES_MAX, NAME_BYTES_MAX,
+    ContentHash, EXTERNAL_ID_BYTES_MAX, EnrichmentId, IdError, NAME_BYTES_MAX, PostId, PostKey,
+    ProviderId, RouteId, SiteId, SourceId, Timestamp,
 };
 pub use trace::TraceContext;
 

@@ -44,7 +44,13 @@ impl FromStr for TraceContext {
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hex = data_encoding::HEXLOWER;
-        write!(f, "00-{}-{}-{:02x}", hex.encode(&self.trace_id), hex.encode(&self.span_id), self.flags)
+        write!(
+            f,
+            "00-{}-{}-{:02x}",
+            hex.encode(&self.trace_id),
+            hex.encode(&self.span_id),
+            self.flags
+        )
     }
 }
 

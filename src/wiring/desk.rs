@@ -315,10 +315,5 @@ fn journey_line(line: journey::JourneyLine) -> JourneyLine {
 }
 
 fn hold_row(hold: Hold) -> HoldRow {
-    HoldRow {
-        scope: hold.scope.to_string(),
-        by: hold.by,
-        reason: hold.reason,
-        at: hold.at.0,
-    }
+    HoldRow { scope: hold.scope.to_string(), by: hold.by, reason: hold.reason, at: hold.at.0 }
 }

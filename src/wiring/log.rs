@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use copydesk_eventlog::jetstream::{self, ConnectError};
-use copydesk_eventlog::{EmbeddedLog, EventLog, JetStreamLog, SnapshotStore, embedded};
+use copydesk_eventlog::{
+    EmbeddedLog, EventLog, JetStreamLog, NoSnapshots, SledSnapshots, SnapshotStore, embedded,
+};
 use futures::future::BoxFuture;
+use tracing::warn;
 
 use crate::config::{Config, Log, LogUrl, SecretRef};
 
@@ -74,7 +77,18 @@ async fn open_embedded(data_dir: &Path) -> anyhow::Result<OpenLog> {
     Ok(OpenLog { log: Arc::new(log), fatal })
 }
 
+/// Folder of the snapshots inside the data folder.
+const SNAPSHOTS_FOLDER: &str = "snapshots";
+
 /// Opens the snapshots. They are a cache: when they cannot be had, the node runs without.
-pub async fn open_snapshots(_data_dir: &Path) -> Arc<dyn SnapshotStore> {
-    Arc::new(copydesk_eventlog::MemorySnapshots::default())
+pub async fn open_snapshots(data_dir: &Path) -> Arc<dyn SnapshotStore> {
+    let dir = data_dir.join(SNAPSHOTS_FOLDER);
+    let opened = tokio::task::spawn_blocking(move || SledSnapshots::open(&dir)).await;
+    let reason = match opened {
+        Ok(Ok(snapshots)) => return Arc::new(snapshots),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    warn!(reason, "no snapshots: posts are loaded from the log alone");
+    Arc::new(NoSnapshots)
 }

@@ -215,6 +215,21 @@ fn nothing_is_forged(history: &[Arrival], ai: &Ai) {
     assert!(ai.calls().iter().all(|call| call.version != FORGED));
 }
 
+/// The sender's trace id goes on to the AI service and to the site.
+fn each_event_is_one_trace(history: &[crate::support::site::Arrival], ai: &Ai) {
+    let trace_id = |traceparent: &Option<String>| traceparent.as_ref().unwrap()[3..35].to_owned();
+    let asked: BTreeSet<(u64, u64, String)> = ai
+        .calls()
+        .iter()
+        .map(|call| (call.post, call.version, trace_id(&call.traceparent)))
+        .collect();
+    for arrival in history.iter().filter(|a| a.outcome == Outcome::Applied) {
+        let post = arrival.external_id.parse().unwrap();
+        let hop = (post, arrival.version, trace_id(&arrival.traceparent));
+        assert!(asked.contains(&hop), "the write and its AI call are of two traces: {arrival:?}");
+    }
+}
+
 /// No call is made about a text after its answer was recorded.
 async fn nothing_is_paid_twice(node: &Node, ai: &Ai) {
     let mut calls: HashMap<(u64, u64), Vec<i64>> = HashMap::new();

@@ -380,7 +380,8 @@ impl Post {
         } else if wake_at.is_some() && wake_at != self.timer {
             self.timer = wake_at;
             let wait_ms = wake_at.map_or(0, |at| at.since_ms(World::now()));
-            let _ = myself.send_after(Duration::from_millis(wait_ms), || SequencerMessage::Timer);
+            let _timer =
+                myself.send_after(Duration::from_millis(wait_ms), || SequencerMessage::Timer);
         }
         Ok(())
     }
@@ -395,7 +396,22 @@ fn backlog_change(events: &[PostEvent], started_at: Sequence) -> i64 {
             PostEvent::Accepted(incoming) | PostEvent::Ignored { incoming, .. } => {
                 earlier(incoming.position)
             }
-            other => matches!(other, PostEvent::RetryRequested { .. }),
+            PostEvent::RetryRequested { .. } => true,
+            PostEvent::Ended { .. }
+            | PostEvent::RunStarted { .. }
+            | PostEvent::StepAsked { .. }
+            | PostEvent::PostRead { .. }
+            | PostEvent::StepSkipped { .. }
+            | PostEvent::EnrichmentAnswered { .. }
+            | PostEvent::WriteIntended { .. }
+            | PostEvent::WriteApplied { .. }
+            | PostEvent::WriteRefused { .. }
+            | PostEvent::AttemptFailed { .. }
+            | PostEvent::RunEnded { .. }
+            | PostEvent::DeadLettered { .. }
+            | PostEvent::RunResumed { .. }
+            | PostEvent::DeadLetterDropped { .. }
+            | PostEvent::Checkpointed(_) => false,
         };
         change + i64::from(joins) - i64::from(ends(event))
     })

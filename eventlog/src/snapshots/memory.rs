@@ -35,3 +35,23 @@ impl SnapshotStore for MemorySnapshots {
         u64::try_from(sizes).unwrap_or(u64::MAX)
     }
 }
+
+/// Keeps nothing: for a node whose folder of snapshots cannot be used.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoSnapshots;
+
+impl SnapshotStore for NoSnapshots {
+    fn get(&self, _key: &[u8]) -> Option<Snapshot> {
+        None
+    }
+
+    fn put(&self, _key: &[u8], _snapshot: &Snapshot) {}
+
+    fn remove(&self, _key: &[u8]) {}
+
+    fn flush(&self) {}
+
+    fn size_bytes(&self) -> u64 {
+        0
+    }
+}

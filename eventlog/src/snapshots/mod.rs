@@ -4,7 +4,7 @@
 mod memory;
 mod sled_store;
 
-pub use memory::MemorySnapshots;
+pub use memory::{MemorySnapshots, NoSnapshots};
 pub use sled_store::{SledSnapshots, SnapshotError};
 
 use bytes::Bytes;
