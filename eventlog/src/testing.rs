@@ -64,6 +64,12 @@ impl NatsServer {
         format!("nats://127.0.0.1:{}", self.port.unwrap())
     }
 
+    /// The process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills the server without a word.
     ///
     /// # Panics
