@@ -88,6 +88,7 @@ pub(crate) async fn all_is_well(
     newest_stands_and_order_holds(history);
     nothing_is_doubled(history);
     nothing_is_forged(history, ai);
+    each_event_is_one_trace(history, ai);
     nothing_is_paid_twice(node, ai).await;
     let verified = node.run(&["verify", "--json"]);
     let said = String::from_utf8_lossy(&verified.stdout).into_owned();
@@ -216,7 +217,7 @@ fn nothing_is_forged(history: &[Arrival], ai: &Ai) {
 }
 
 /// The sender's trace id goes on to the AI service and to the site.
-fn each_event_is_one_trace(history: &[crate::support::site::Arrival], ai: &Ai) {
+fn each_event_is_one_trace(history: &[Arrival], ai: &Ai) {
     let trace_id = |traceparent: &Option<String>| traceparent.as_ref().unwrap()[3..35].to_owned();
     let asked: BTreeSet<(u64, u64, String)> = ai
         .calls()

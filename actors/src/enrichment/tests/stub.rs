@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
 /// What the service does with one request.
@@ -39,13 +40,7 @@ impl Asked {
 pub(super) struct Stub {
     pub(super) base_url: Url,
     asked: Arc<Mutex<Vec<Asked>>>,
-    server: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Stub {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
+    _until_dropped: DropGuard,
 }
 
 impl Stub {
@@ -56,8 +51,10 @@ impl Stub {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let plays = Arc::new(Mutex::new(VecDeque::from(plays)));
         let seen = Arc::clone(&asked);
-        let server = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+        let dropped = CancellationToken::new();
+        let end = dropped.clone();
+        tokio::spawn(async move {
+            while let Some(Ok((stream, _))) = end.run_until_cancelled(listener.accept()).await {
                 let (seen, plays) = (Arc::clone(&seen), Arc::clone(&plays));
                 tokio::spawn(async move {
                     let service = service_fn(|request| answer(request, &seen, &plays));
@@ -69,7 +66,7 @@ impl Stub {
             }
         });
         let base_url = format!("http://{address}/v1").parse().unwrap();
-        Self { base_url, asked, server }
+        Self { base_url, asked, _until_dropped: dropped.drop_guard() }
     }
 
     pub(super) fn asked(&self) -> Vec<Asked> {
