@@ -1,3 +1,5 @@
+//! One planted violation a test: more lines than usual, so that all rules stand side by side.
+
 use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_core::limits::DEAD_LETTERS_MAX;
 use copydesk_core::post::{
