@@ -1,5 +1,5 @@
 //! Durable appends of 1 KB: events per second, CPU per event and waiting time, for each log and
-//! for the stores it might stand on. `cargo bench -p copydesk-eventlog --bench append [NAME]`.
+//! for the stores it might stand on. `cargo bench -p copydesk-eventlog --bench append [NAME] [WRITERS]`.
 //!
 //! CPU per event is the figure to compare: the others change with the machine's load.
 
@@ -31,7 +31,8 @@ const SUBJECTS: usize = 10_000;
 type Append = Arc<dyn Fn(NewRecord) -> BoxFuture<'static, ()> + Send + Sync>;
 
 fn main() {
-    let only = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    let arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let arguments: Vec<String> = arguments.collect();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
     println!(
@@ -39,8 +40,9 @@ fn main() {
         "", "writers", "events/s", "cpu us", "p50 ms", "p99 ms"
     );
     for name in ["memory", "embedded", "fjall", "redb", "jetstream"] {
-        if only.as_deref().is_none_or(|only| only == name) {
-            for (writers, count) in LOADS {
+        for (writers, count) in LOADS {
+            let wanted = [name, &writers.to_string()];
+            if arguments.iter().all(|argument| wanted.contains(&argument.as_str())) {
                 runtime.block_on(measure(name, writers, count));
             }
         }

@@ -60,7 +60,7 @@ fn fjall(folder: &Path) -> Commit {
         let mut write = db.batch().durability(Some(PersistMode::SyncData));
         for ((record, _), sequence) in batch.iter().zip(first..) {
             let (place, subject, id) = keys(record, sequence);
-            write.insert(&records, place, record.payload.clone());
+            write.insert(&records, place, record.payload.as_ref());
             write.insert(&subjects, subject, b"".as_slice());
             write.insert(&ids, id, place);
         }

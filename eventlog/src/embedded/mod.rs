@@ -33,6 +33,7 @@ use std::thread::JoinHandle;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::reader::{Shared, closed};
@@ -78,6 +79,8 @@ impl EmbeddedLog {
             time_ms: opened.time_ms,
             last_of: std::collections::HashMap::new(),
             disk,
+            runtime: Handle::try_current().ok(),
+            scratch: Vec::new(),
             watchdog: Watchdog::start(Arc::clone(&shared), COMMIT_MAX).map_err(failed)?,
         };
         let thread = std::thread::Builder::new().name("eventlog".to_owned());

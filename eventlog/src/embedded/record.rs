@@ -9,6 +9,7 @@
 //! version byte; every old one stays readable.
 
 use bytes::Bytes;
+use fjall::UserValue;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{Filter, MessageId, NewRecord, ReadError, Record, Sequence, Subject};
@@ -35,12 +36,15 @@ impl Stored {
     }
 }
 
-/// The value to store. The record has passed `bounds::check`, so every length fits its prefix.
-pub(super) fn encode(new: &NewRecord, sequence: Sequence, time_ms: i64) -> Bytes {
-    let headers: usize = new.headers.iter().map(|(n, v)| n.len() + v.len() + 3).sum();
-    let fixed = CHECKED_FROM + 8 + 1 + 16 + 8 + 2;
-    let mut out =
-        Vec::with_capacity(fixed + new.subject.as_str().len() + headers + new.payload.len());
+/// The value to store, made in `out`, which is used again for the next one. The record has
+/// passed `bounds::check`, so every length fits its prefix.
+pub(super) fn encode(
+    new: &NewRecord,
+    sequence: Sequence,
+    time_ms: i64,
+    out: &mut Vec<u8>,
+) -> UserValue {
+    out.clear();
     out.push(VERSION);
     out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(&time_ms.to_le_bytes());
@@ -53,10 +57,10 @@ pub(super) fn encode(new: &NewRecord, sequence: Sequence, time_ms: i64) -> Bytes
     if let Some(Sequence(last)) = new.expected_last {
         out.extend_from_slice(&last.to_le_bytes());
     }
-    push_short(&mut out, new.subject.as_str());
+    push_short(out, new.subject.as_str());
     out.push(u8::try_from(new.headers.len()).unwrap_or(u8::MAX));
     for (name, value) in &new.headers {
-        push_short(&mut out, name);
+        push_short(out, name);
         out.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_le_bytes());
         out.extend_from_slice(value.as_bytes());
     }
@@ -65,14 +69,14 @@ pub(super) fn encode(new: &NewRecord, sequence: Sequence, time_ms: i64) -> Bytes
     if let Some(place) = out.get_mut(1..CHECKED_FROM) {
         place.copy_from_slice(&checksum.to_le_bytes());
     }
-    out.into()
+    out.as_slice().into()
 }
 
 /// Reads a value back, checksum first. The payload shares the value's memory.
 ///
 /// # Errors
 /// [`ReadError::Corrupt`] when it is not what was stored under this sequence.
-pub(super) fn decode(sequence: Sequence, value: &Bytes) -> Result<Stored, ReadError> {
+pub(super) fn decode(sequence: Sequence, value: &UserValue) -> Result<Stored, ReadError> {
     check(sequence, value)?;
     let mut rest = Reader { value, at: CHECKED_FROM };
     // The checksum fits, so a part that does not parse was written wrongly: a bug, yet no panic.
@@ -82,7 +86,7 @@ pub(super) fn decode(sequence: Sequence, value: &Bytes) -> Result<Stored, ReadEr
 /// As [`decode`], when the subject matches.
 pub(super) fn decode_matching(
     sequence: Sequence,
-    value: &Bytes,
+    value: &UserValue,
     filter: Filter,
 ) -> Result<Option<Record>, ReadError> {
     let mut subject = Reader { value, at: CHECKED_FROM };
@@ -99,7 +103,7 @@ pub(super) fn decode_matching(
     Ok(filter.matches(&record.subject).then_some(record))
 }
 
-fn check(sequence: Sequence, value: &Bytes) -> Result<(), ReadError> {
+fn check(sequence: Sequence, value: &UserValue) -> Result<(), ReadError> {
     if value.first() != Some(&VERSION) {
         return Err(corrupt(sequence, "the version byte is unknown"));
     }
@@ -121,7 +125,7 @@ fn corrupt(sequence: Sequence, reason: &str) -> ReadError {
 }
 
 struct Reader<'a> {
-    value: &'a Bytes,
+    value: &'a UserValue,
     at: usize,
 }
 
@@ -138,7 +142,7 @@ impl<'a> Reader<'a> {
             let length = usize::from(u16::from_le_bytes(*self.array()?));
             headers.push((name, std::str::from_utf8(self.bytes(length)?).ok()?.to_owned()));
         }
-        let payload = self.value.slice(self.at..);
+        let payload = Bytes::from_owner(self.value.clone()).slice(self.at..);
         let record = Record { sequence, time_ms, subject, headers, payload };
         Some(Stored { record, message_id, expected_last })
     }
@@ -196,7 +200,7 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded() {
         let new = example();
-        let value = encode(&new, Sequence(12), 1_700_000_000_123);
+        let value = encode(&new, Sequence(12), 1_700_000_000_123, &mut Vec::new());
         let stored = decode(Sequence(12), &value).unwrap();
         assert!(stored.is_from(&new));
         assert_eq!(stored.record.subject, new.subject);
@@ -210,17 +214,17 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_every_cut_and_a_foreign_place_is_found() {
-        let value = encode(&example(), Sequence(12), 5);
+        let value = encode(&example(), Sequence(12), 5, &mut Vec::new());
         for bit in 0..value.len() * 8 {
             let mut broken = value.to_vec();
             broken[bit / 8] ^= 1 << (bit % 8);
-            let broken = Bytes::from(broken);
+            let broken = UserValue::from(broken);
             assert!(decode(Sequence(12), &broken).is_err(), "bit {bit}");
             let other = decode_matching(Sequence(12), &broken, Filter(Some("ev")));
             assert!(other.is_err(), "bit {bit} under a filter");
         }
         for length in 0..value.len() {
-            assert!(decode(Sequence(12), &value.slice(..length)).is_err(), "length {length}");
+            assert!(decode(Sequence(12), &value[..length].into()).is_err(), "length {length}");
         }
         assert!(decode(Sequence(13), &value).is_err());
     }

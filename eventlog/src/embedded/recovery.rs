@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use fjall::UserValue;
 
 use super::head::Head;
 use super::journal;
@@ -128,12 +128,12 @@ fn check_from(store: &Store, from: Sequence, last: Sequence) -> Result<(), ReadE
     let mut count = Counts::new(store.trimmed()?, start, last);
     for guard in store.records.range(start.0.to_be_bytes()..) {
         let (key, value) = guard.into_inner().map_err(|e| unreadable("records", &e))?;
-        count.add(check_record(store, &key, &value.into())?)?;
+        count.add(check_record(store, &key, &value)?)?;
     }
     count.end()
 }
 
-fn check_record(store: &Store, key: &[u8], value: &Bytes) -> Result<Sequence, ReadError> {
+fn check_record(store: &Store, key: &[u8], value: &UserValue) -> Result<Sequence, ReadError> {
     let sequence = sequence_of(key)?;
     let stored = record::decode(sequence, value)?;
     let index = store.subjects.contains_key(subject_key(&stored.record.subject, sequence));
@@ -149,7 +149,7 @@ fn window(store: &Store) -> Result<(Window, i64), ReadError> {
     let (mut recent, mut newest_ms) = (Vec::new(), 0);
     for guard in store.records.iter().rev().take(WINDOW_IDS_MAX) {
         let (key, value) = guard.into_inner().map_err(|e| unreadable("last records", &e))?;
-        let stored = record::decode(sequence_of(&key)?, &value.into())?;
+        let stored = record::decode(sequence_of(&key)?, &value)?;
         newest_ms = newest_ms.max(stored.record.time_ms);
         // A clock that went backwards makes old records look new, never the other way round.
         let age = u64::try_from(now_ms.saturating_sub(stored.record.time_ms)).unwrap_or(0);
@@ -178,7 +178,7 @@ pub(super) fn verify(
     let mut count = Counts::new(trimmed, Sequence(1), last);
     for guard in store.records.range(..=last.0.to_be_bytes()) {
         let (key, value) = guard.into_inner().map_err(|e| unreadable("records", &e))?;
-        let sequence = check_record(store, &key, &value.into())?;
+        let sequence = check_record(store, &key, &value)?;
         count.add(sequence)?;
         verified.records += 1;
         if verified.records.is_multiple_of(BLOCK_RECORDS) {

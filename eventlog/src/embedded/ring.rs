@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use fjall::UserValue;
 
 use super::record;
 use super::store::Page;
@@ -22,7 +22,7 @@ struct Inner {
     /// The sequence before the oldest value.
     before: Sequence,
     /// Without gaps; a trimmed record is an empty value.
-    values: VecDeque<Bytes>,
+    values: VecDeque<UserValue>,
     bytes: usize,
 }
 
@@ -34,7 +34,7 @@ impl Ring {
     }
 
     /// Adds the records that follow the newest one.
-    pub(super) fn push(&self, values: impl Iterator<Item = Bytes>) {
+    pub(super) fn push(&self, values: impl Iterator<Item = UserValue>) {
         let mut inner = self.lock();
         for value in values {
             inner.bytes += value.len() + ENTRY_BYTES;
@@ -58,7 +58,7 @@ impl Ring {
             let inner = self.lock();
             let Some(skip) = after.0.checked_sub(inner.before.0) else { return Ok(None) };
             let mut later = inner.values.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX));
-            let values: Vec<Bytes> = later.by_ref().take(limit).cloned().collect();
+            let values: Vec<UserValue> = later.by_ref().take(limit).cloned().collect();
             (values, later.next().is_some())
         };
         let mut page = Page { records: Vec::new(), end: after, more };
@@ -78,7 +78,7 @@ impl Ring {
             let place = sequence.0.checked_sub(inner.before.0 + 1);
             let place = place.and_then(|place| usize::try_from(place).ok());
             if let Some(value) = place.and_then(|place| inner.values.get_mut(place)) {
-                let freed = std::mem::take(value).len();
+                let freed = std::mem::replace(value, UserValue::empty()).len();
                 inner.bytes -= freed;
             }
         }

@@ -38,6 +38,10 @@ pub(super) const BATCH_RECORDS_MAX: usize = 1024;
 /// Bytes in one group commit, so that large records do not hold up the others' answers.
 pub(super) const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Answers that the writer gives itself; more are given from inside the runtime, which is slower
+/// for the first and cheaper for all.
+pub(super) const INLINE_ANSWERS_MAX: usize = 8;
+
 /// Subjects whose last sequence the writer remembers; others cost one look-up in the index.
 /// About 100 bytes each.
 pub(super) const LAST_CACHE_SUBJECTS_MAX: usize = 32 * 1024;

@@ -16,6 +16,7 @@ use std::fmt::Display;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use fjall::config::FilterPolicy;
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 
 use super::record::{self, Stored};
@@ -64,7 +65,8 @@ impl Store {
         let options = |memtable_bytes| {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(memtable_bytes)
-                .expect_point_read_hits(true)
+                // Records are looked up by numbers that are there, and the index by ranges.
+                .filter_policy(FilterPolicy::disabled())
                 .manual_journal_persist(true)
         };
         Ok(Self {
@@ -122,7 +124,7 @@ impl Store {
     pub(super) fn get(&self, sequence: Sequence) -> Result<Option<Stored>, ReadError> {
         let value = self.records.get(sequence.0.to_be_bytes());
         let value = value.map_err(|e| unreadable(place(sequence), &e))?;
-        value.map(|value| record::decode(sequence, &value.into())).transpose()
+        value.map(|value| record::decode(sequence, &value)).transpose()
     }
 
     pub(super) fn last(&self, subject: &Subject) -> Result<Option<Record>, ReadError> {
@@ -158,7 +160,7 @@ impl Store {
             let value = value.map_err(|e| unreadable(place(sequence), &e))?.ok_or_else(|| {
                 corrupt(place(sequence), "the index names it, and it is not there")
             })?;
-            found.push(record::decode(sequence, &value.into())?.record);
+            found.push(record::decode(sequence, &value)?.record);
         }
         Ok(found)
     }
@@ -181,7 +183,7 @@ impl Store {
                 .into_inner()
                 .map_err(|e| unreadable(format!("the record after {}", page.end), &e))?;
             page.end = sequence_of(&key)?;
-            page.records.extend(record::decode_matching(page.end, &value.into(), filter)?);
+            page.records.extend(record::decode_matching(page.end, &value, filter)?);
         }
         Ok(page)
     }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use fjall::PersistMode;
+use fjall::{PersistMode, UserValue};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tracing::warn;
 
@@ -15,7 +15,8 @@ use super::head::Head;
 use super::reader::Shared;
 use super::record::{self, Stored};
 use super::settings::{
-    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, FREE_SPACE_EVERY, LAST_CACHE_SUBJECTS_MAX,
+    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, FREE_SPACE_EVERY, INLINE_ANSWERS_MAX,
+    LAST_CACHE_SUBJECTS_MAX,
 };
 use super::store::{Store, block_of, split_subject_key, subject_key, trimmed_key, unreadable};
 use super::watchdog::Watchdog;
@@ -48,6 +49,11 @@ pub(super) struct Writer {
     pub(super) time_ms: i64,
     pub(super) last_of: HashMap<Subject, Sequence>,
     pub(super) disk: Disk,
+    /// Where answers are given: waking many tasks from inside their runtime costs one futex call
+    /// instead of one each.
+    pub(super) runtime: Option<Handle>,
+    /// Where values are encoded.
+    pub(super) scratch: Vec<u8>,
     pub(super) watchdog: Watchdog,
 }
 
@@ -117,7 +123,12 @@ impl Writer {
             let head = self.head.write(self.last);
             self.shared.ring.push(batch.values.into_iter());
             self.shared.last.send_replace(self.last);
-            answer_all(decided, |answer| answer);
+            match &self.runtime {
+                Some(runtime) if decided.len() > INLINE_ANSWERS_MAX => {
+                    runtime.spawn(async move { answer_all(decided, |answer| answer) });
+                }
+                Some(_) | None => answer_all(decided, |answer| answer),
+            }
             return head.map_err(|e| format!("writing the head file failed: {e}"));
         }
         answer_all(decided, |answer| answer);
@@ -151,10 +162,10 @@ impl Writer {
         }
         self.last.0 += 1;
         let sequence = self.last;
-        let value = record::encode(new, sequence, self.time_ms);
+        let value = record::encode(new, sequence, self.time_ms, &mut self.scratch);
         // The record before its index: a look-up between the two must not find a hole.
         write.insert(&self.store.records, sequence.0.to_be_bytes(), value.clone());
-        write.insert(&self.store.subjects, subject_key(&new.subject, sequence), Bytes::new());
+        write.insert(&self.store.subjects, subject_key(&new.subject, sequence), UserValue::empty());
         batch.values.push(value);
         if let Some(id) = new.message_id {
             self.window.insert(id, sequence, Duration::ZERO, now);
@@ -268,7 +279,7 @@ impl Trim {
 /// The values of the batch being built.
 struct Batch {
     after: Sequence,
-    values: Vec<Bytes>,
+    values: Vec<UserValue>,
 }
 
 impl Batch {
