@@ -10,7 +10,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use copydesk_eventlog::embedded::Settings;
-use copydesk_eventlog::{EmbeddedLog, EventLog, Filter, MessageId, NewRecord, Sequence, Subject};
+use copydesk_eventlog::{
+    EmbeddedLog, EventLog, Filter, MessageId, NewRecord, Sequence, SledSnapshots, Snapshot,
+    SnapshotStore, Subject,
+};
 use futures::StreamExt;
 use tempfile::TempDir;
 
@@ -18,7 +21,7 @@ use tempfile::TempDir;
 const POSTS: usize = 100_000;
 
 /// Each step is a process of its own, so that its memory is what the step needs.
-const STEPS: [&str; 4] = ["fill", "use", "trim", "verify"];
+const STEPS: [&str; 5] = ["fill", "use", "trim", "verify", "snapshots"];
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
@@ -38,6 +41,9 @@ fn main() {
 
 #[tokio::main(worker_threads = 2)]
 async fn step(step: &str, folder: &Path, records: usize) {
+    if step == "snapshots" {
+        return snapshots(&folder.join("snapshots"));
+    }
     let log = open(folder);
     match step {
         "fill" => fill(&log, records).await,
@@ -78,6 +84,26 @@ async fn trim(log: &EmbeddedLog, records: usize) {
         log.trim(&record(n).subject, Sequence(records as u64 / 2)).await.unwrap();
     }
     say("trim every subject's first half", start, 2 * POSTS);
+}
+
+fn snapshots(folder: &Path) {
+    const COUNT: u64 = 20_000;
+    let store = SledSnapshots::open(folder).unwrap();
+    let key = |n: u64| format!("post-{n}").into_bytes();
+    let start = Instant::now();
+    for n in 0..COUNT {
+        let bytes = Bytes::from(n.to_string().repeat(4096 / n.to_string().len()));
+        store.put(&key(n), &Snapshot { sequence: Sequence(n), bytes });
+    }
+    say(&format!("put {COUNT} snapshots of 4 KB"), start, 20_000);
+    let start = Instant::now();
+    for n in 0..COUNT {
+        assert!(store.get(&key(n * 7919 % COUNT)).is_some());
+    }
+    say(&format!("get them, {} MB on disk", store.size_bytes() / 1_000_000), start, 20_000);
+    let start = Instant::now();
+    store.flush();
+    say("flush", start, 1);
 }
 
 fn open(folder: &Path) -> EmbeddedLog {

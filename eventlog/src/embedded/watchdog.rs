@@ -51,3 +51,30 @@ fn watch(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+
+    use futures::executor::block_on;
+
+    use super::super::Settings;
+    use super::super::ring::Ring;
+    use super::super::store::Store;
+    use super::*;
+    use crate::{LogId, Sequence};
+
+    #[test]
+    fn a_commit_without_end_is_told_and_a_short_one_is_not() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let store = Store::open(folder.path(), Settings::default()).unwrap();
+        let shared = Shared::new(LogId(1), store, Ring::new(Sequence(0), 0), Sequence(0));
+        let watchdog = Watchdog::start(Arc::clone(&shared), Duration::from_millis(40)).unwrap();
+        watchdog.during(|| {});
+        assert_eq!(*shared.fatal.borrow(), None);
+        let mut fatal = shared.fatal.subscribe();
+        // Ends only because the watchdog says so.
+        let reason = watchdog.during(|| block_on(fatal.wait_for(Option::is_some)).unwrap().clone());
+        assert!(reason.unwrap().contains("longer than 40ms"));
+    }
+}
