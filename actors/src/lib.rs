@@ -14,6 +14,7 @@ pub mod enrichment;
 pub mod node;
 pub mod receiver;
 pub mod records;
+pub mod retention;
 pub mod sequencer;
 mod world;
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use copydesk_actors::EnrichmentSettings;
@@ -85,6 +86,7 @@ pub fn node_settings(
             posts_idle_max: config.limits.posts_idle_max,
             backlog_max: config.http.backlog_max,
         },
+        keep: Duration::from_secs(u64::from(config.retention.days) * 86_400),
     })
 }
 
@@ -136,8 +138,7 @@ fn route(number: usize, route: &config::Route) -> anyhow::Result<Route> {
         None => format!("r{number}").parse()?,
     };
     let events = route.events.iter().map(|event| event.parse());
-    let ms =
-        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Ok(Route {
         source: route.source.clone(),
         events: events.collect::<Result<_, _>>().with_context(|| format!("routes: {id}"))?,

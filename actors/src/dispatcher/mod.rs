@@ -17,8 +17,5 @@ mod posts;
 mod pump;
 pub mod recovery;
 
-#[cfg(test)]
-mod tests;
-
 pub use actor::{Dispatcher, Start};
 pub use message::{DispatcherMessage, DispatcherStatus};

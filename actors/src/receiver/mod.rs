@@ -8,9 +8,6 @@
 mod actor;
 mod message;
 
-#[cfg(test)]
-mod tests;
-
 pub use actor::{Admission, ReceiverActor};
 pub use message::{Receipt, ReceiverMessage};
 

@@ -12,8 +12,5 @@ mod effects;
 mod load;
 mod message;
 
-#[cfg(test)]
-mod tests;
-
 pub use actor::{Post, Sequencer, Start};
 pub use message::{Answered, Operation, Rest, SequencerMessage};

@@ -232,6 +232,11 @@ impl PostAudit {
             self.pending.pop_front();
             return;
         }
+        if position.0 >= self.last.0 {
+            let text =
+                format!("event {} is considered before its webhook can be there", position.0);
+            return findings.add("phantom", text);
+        }
         self.missing.push((position, self.last));
     }
 

@@ -1,7 +1,7 @@
 //! One planted violation a test: more lines than usual, so that all rules stand side by side.
 
 use copydesk_core::failure::{Failure, FailureClass};
-use copydesk_core::limits::DEAD_LETTERS_MAX;
+use copydesk_core::limits::{DEAD_LETTERS_MAX, DEDUPE_RING_MAX};
 use copydesk_core::post::{
     Effective, End, Input, IntakePosition, PostCommand, PostEvent, SourceVersion, Step,
     WriteNumber, outstanding,
@@ -194,7 +194,14 @@ fn phantoms_are_found() {
     let intake = room.intake(None);
     let phantom = intake.incoming(IntakePosition(900));
     room.raw(POST, vec![PostEvent::Accepted(phantom)]);
-    check(&room, &[("phantom", "the log holds no webhook 900")]);
+    check(&room, &[("phantom", "event 900 is considered before its webhook can be there")]);
+
+    let (mut room, _) = applied();
+    let elsewhere = room.intake(None);
+    let elsewhere = IntakePosition(room.store("news/2", &elsewhere));
+    let intake = room.intake(None);
+    room.raw(POST, vec![PostEvent::Accepted(intake.incoming(elsewhere))]);
+    check(&room, &[("phantom", &format!("the log holds no webhook {}", elsewhere.0))]);
 
     let (mut room, _) = applied();
     let (_, event) = accepted(&mut room, |_| {});
@@ -420,8 +427,24 @@ fn decisions_after_a_checkpoint_do_not_forgive_phantoms_after_it() {
     let (mut room, _) = applied();
     room.turn(POST, vec![PostCommand::Checkpoint]).unwrap();
     let intake = room.intake(None);
-    room.raw(POST, vec![PostEvent::Accepted(intake.incoming(IntakePosition(900)))]);
-    check(&room, &[("phantom", "900")]);
+    let elsewhere = IntakePosition(room.store("news/2", &intake));
+    room.raw(POST, vec![PostEvent::Accepted(intake.incoming(elsewhere))]);
+    check(&room, &[("phantom", &format!("the log holds no webhook {}", elsewhere.0))]);
+}
+
+#[test]
+fn a_key_beyond_those_remembered_may_count_again() {
+    let (mut room, _) = applied();
+    for n in 1..=DEDUPE_RING_MAX {
+        let intake = room.intake(None);
+        room.store(POST, &Intake { route: None, ..intake });
+        if n % 500 == 0 || n == DEDUPE_RING_MAX {
+            room.consider(POST);
+        }
+    }
+    let (_, event) = accepted(&mut room, |intake| intake.idempotency_key = "key-1".to_owned());
+    room.raw(POST, vec![event]);
+    check(&room, &[]);
 }
 
 #[test]

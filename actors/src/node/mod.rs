@@ -1,5 +1,9 @@
 //! A node: every actor of one process, started in order and stopped in order.
 
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -13,6 +17,7 @@ use copydesk_eventlog::{EventLog, SnapshotStore};
 use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::delivery::{DeliveryActor, DeliveryMessage, Site, SiteClient};
@@ -20,6 +25,7 @@ use crate::desk::{Desk, HoldError, load_holds};
 use crate::dispatcher::{self, Dispatcher, DispatcherMessage, recovery};
 use crate::enrichment::{EnrichmentActor, EnrichmentArguments, EnrichmentMessage};
 use crate::receiver::{Admission, Receiver, ReceiverActor};
+use crate::retention;
 use crate::world::{EnrichmentSettings, World};
 
 /// How a node is set up. Everything in it has been checked.
@@ -44,6 +50,8 @@ pub struct Settings {
     pub tries: Tries,
     /// Bounds.
     pub bounds: Bounds,
+    /// How long finished history is kept.
+    pub keep: Duration,
 }
 
 /// What a node holds in memory at most.
@@ -122,6 +130,7 @@ pub struct Node {
     dispatcher: ActorRef<DispatcherMessage>,
     world: Arc<World>,
     failed: watch::Receiver<bool>,
+    stopping: CancellationToken,
 }
 
 impl Node {
@@ -173,7 +182,10 @@ impl Node {
             receivers.insert(id.clone(), Receiver::new(Arc::clone(rules), actor));
         }
         let desk = Desk::new(Arc::clone(&world), dispatcher.clone());
-        Ok(Self { receivers, desk, dispatcher, world, failed })
+        let stopping = CancellationToken::new();
+        let sweeps = retention::sweep_for_ever(desk.clone(), settings.keep);
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(sweeps));
+        Ok(Self { receivers, desk, dispatcher, world, failed, stopping })
     }
 
     /// Returns when a permanent actor has failed: stop the process and start it again.
@@ -186,6 +198,7 @@ impl Node {
     /// Finishes what is at work within `limit`, then stops. What is not finished by then goes on
     /// at the next start. `false` when the limit was reached.
     pub async fn stop(self, limit: Duration) -> bool {
+        self.stopping.cancel();
         let (reply, drained) = oneshot::channel();
         let asked = self.dispatcher.cast(DispatcherMessage::Drain(reply)).is_ok();
         let in_time = asked && tokio::time::timeout(limit, drained).await.is_ok();

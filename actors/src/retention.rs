@@ -1,0 +1,82 @@
+//! Finished history goes after its time. What is unfinished is never dropped by age: a post is
+//! trimmed only when nothing of it waits, runs or is a dead letter, and only after its whole state
+//! stands in the log as one checkpoint.
+
+use std::time::Duration;
+
+use copydesk_core::post::PostEvent;
+use copydesk_eventlog::{Filter, ReadError, Record, Sequence};
+use copydesk_proto::{PostKey, Timestamp};
+use futures::StreamExt;
+use tracing::{info, warn};
+
+use crate::World;
+use crate::desk::{Desk, OperateError};
+use crate::records::{DECISIONS, Decision, Subjects, post_of};
+use crate::sequencer::Operation;
+
+/// How often the log is looked through; a day more or less does not matter.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Decisions that may follow a checkpoint before it is looked for.
+const CHECKPOINT_PAGE: usize = 64;
+
+/// Sweeps again and again, for as long as it is polled.
+pub async fn sweep_for_ever(desk: Desk, keep: Duration) {
+    let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        match sweep(&desk, Timestamp(World::now().0.saturating_sub(keep_ms))).await {
+            Ok(0) => {}
+            Ok(posts) => info!(posts, "finished history past its time was trimmed"),
+            Err(error) => warn!(%error, "retention: the log could not be read; next time"),
+        }
+    }
+}
+
+/// Trims the posts whose last decision is older than `before`. Returns how many.
+///
+/// # Errors
+/// [`ReadError`] when the log cannot be read; what was trimmed by then stays so.
+pub async fn sweep(desk: &Desk, before: Timestamp) -> Result<u64, ReadError> {
+    let log = &desk.world().log;
+    let mut trimmed = 0;
+    let mut last_decisions = log.last_per_subject(Filter(Some(DECISIONS)));
+    while let Some(record) = last_decisions.next().await {
+        let record = record?;
+        let Some(key) = post_of(&record.subject).filter(|_| is_finished(&record, before)) else {
+            continue;
+        };
+        trimmed += u64::from(trim(desk, key, record.sequence).await?);
+    }
+    Ok(trimmed)
+}
+
+/// Whether a post's last decision leaves nothing open, is old, and is no checkpoint already.
+fn is_finished(record: &Record, before: Timestamp) -> bool {
+    Decision::read(record).is_ok_and(|decision| {
+        decision.summary.waiting == 0
+            && decision.summary.dead == 0
+            && decision.decided_at < before
+            && !matches!(decision.events.as_slice(), [PostEvent::Checkpointed(_)])
+    })
+}
+
+async fn trim(desk: &Desk, key: PostKey, last: Sequence) -> Result<bool, ReadError> {
+    let log = &desk.world().log;
+    let subjects = Subjects::of(&key);
+    match desk.operate(key, Operation::Checkpoint).await {
+        Ok(()) => {}
+        // An event came in between: another time.
+        Err(OperateError::Rejected(_) | OperateError::NoAnswer) => return Ok(false),
+    }
+    for record in log.history(&subjects.decisions, last, CHECKPOINT_PAGE).await? {
+        let Ok(decision) = Decision::read(&record) else { return Ok(false) };
+        if let Some(PostEvent::Checkpointed(state)) = decision.events.first() {
+            log.trim(&subjects.decisions, record.sequence).await?;
+            log.trim(&subjects.intake, Sequence(state.considered.0)).await?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
