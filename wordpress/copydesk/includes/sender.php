@@ -1,0 +1,5 @@
+<?php
+
+namespace Copydesk;
+
+defined('ABSPATH') || exit;
