@@ -2,7 +2,9 @@
 //! stand-ins for AI and WordPress in this process and the real program beside it.
 //!
 //! `cargo bench --bench pipeline -- [--events N] [--posts N] [--log embedded|nats://…]
-//! [--ai-ms MS] [--senders N]` prints events/s, the program's CPU per event and latencies.
+//! [--ai-ms MS] [--senders N] [--per-second N]` prints events/s, the program's CPU per event, its
+//! memory (once a minute, too), latencies, and how long a restart takes. Without a pace it sends
+//! as fast as the senders can.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench talks and stops at trouble")]
 #![expect(dead_code, reason = "the stand-ins are the tests', which use more of them")]
 
@@ -25,11 +27,18 @@ struct Options {
     log: String,
     ai_ms: u64,
     senders: u64,
+    per_second: Option<u64>,
 }
 
 fn options() -> Options {
-    let mut options =
-        Options { events: 20_000, posts: 5_000, log: "embedded".to_owned(), ai_ms: 0, senders: 32 };
+    let mut options = Options {
+        events: 20_000,
+        posts: 5_000,
+        log: "embedded".to_owned(),
+        ai_ms: 0,
+        senders: 32,
+        per_second: None,
+    };
     let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
     while let Some(word) = words.next() {
         let value = words.next().unwrap_or_default();
@@ -39,6 +48,7 @@ fn options() -> Options {
             "--log" => options.log = value,
             "--ai-ms" => options.ai_ms = value.parse().unwrap(),
             "--senders" => options.senders = value.parse().unwrap(),
+            "--per-second" => options.per_second = Some(value.parse().unwrap()),
             other => panic!("unknown option {other}"),
         }
     }
@@ -69,7 +79,10 @@ async fn run() {
     let before = node.usage();
 
     let began = Instant::now();
-    let sent = send_all(&options, &url).await;
+    let sent = tokio::select! {
+        sent = send_all(&options, &url, began) => sent,
+        never = print_memory(&node, began) => never,
+    };
     let accepted_s = began.elapsed().as_secs_f64();
     node.quiet().await;
     let took = began.elapsed().as_secs_f64();
@@ -101,21 +114,42 @@ async fn run() {
     );
     println!("applied {} of {}; AI calls {}", applied.len(), sent.len(), ai.calls().len());
     println!(
-        "node: {:.0} µs CPU per event, {:.0} MB peak memory",
+        "node: {:.0} µs CPU per event, {:.0} MB memory at the end, {:.0} MB at its peak",
         (used.cpu - before.cpu).as_secs_f64() * 1e6 / count(sent.len()),
+        used.resident_mb,
         used.peak_mb
     );
     print_percentiles("202 after", &mut ingress);
     print_percentiles("applied after", &mut whole);
     assert!(node.stop().success(), "the node ends in order");
+    let began = Instant::now();
+    node.start().await;
+    println!(
+        "started again with {} posts in {:.2} s",
+        options.posts,
+        began.elapsed().as_secs_f64()
+    );
 }
 
-async fn send_all(options: &Options, url: &str) -> Vec<(u64, u64, Instant, Duration)> {
+/// A line a minute, for as long as the run goes on.
+async fn print_memory<T>(node: &Node, began: Instant) -> T {
+    loop {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let (minutes, memory_mb) = (began.elapsed().as_secs() / 60, node.usage().resident_mb);
+        println!("after {minutes:>3} min: {memory_mb:.0} MB memory");
+    }
+}
+
+async fn send_all(
+    options: &Options,
+    url: &str,
+    began: Instant,
+) -> Vec<(u64, u64, Instant, Duration)> {
     let next = Arc::new(AtomicU64::new(0));
     let mut tasks = Vec::new();
     for _ in 0..options.senders {
         let (next, url) = (Arc::clone(&next), url.to_owned());
-        let (events, posts) = (options.events, options.posts);
+        let (events, posts, pace) = (options.events, options.posts, options.per_second);
         let sender = Sender::new(SECRET);
         tasks.push(tokio::spawn(async move {
             let mut sent = Vec::new();
@@ -123,6 +157,10 @@ async fn send_all(options: &Options, url: &str) -> Vec<(u64, u64, Instant, Durat
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= events {
                     return sent;
+                }
+                if let Some(pace) = pace {
+                    let due = began + Duration::from_secs_f64(number as f64 / pace as f64);
+                    tokio::time::sleep_until(due.into()).await;
                 }
                 let (post, version) = (number % posts + 1, number / posts + 1);
                 let body = update(post, version, &format!("key-{number}"));

@@ -36,6 +36,8 @@ pub struct World {
     pub enrichments: HashMap<EnrichmentId, EnrichmentSettings>,
     /// The AI services.
     pub providers: HashMap<ProviderId, ActorRef<EnrichmentMessage>>,
+    /// Who takes over while a provider is not there; no circles.
+    pub fallbacks: HashMap<ProviderId, ProviderId>,
     /// The WordPress sites.
     pub sites: HashMap<SiteId, ActorRef<DeliveryMessage>>,
     /// What operators hold at present.

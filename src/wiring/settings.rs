@@ -73,6 +73,7 @@ pub fn node_settings(
         plans,
         enrichments,
         providers: providers(config, secrets)?,
+        fallbacks: fallbacks(config),
         sites: sites.collect::<anyhow::Result<_>>()?,
         tries: Tries {
             read: READ_TRIES,
@@ -207,6 +208,13 @@ fn providers(config: &Config, secrets: &Secrets) -> anyhow::Result<Vec<Enrichmen
         providers.push(provider(id, settings, secrets)?);
     }
     Ok(providers)
+}
+
+fn fallbacks(config: &Config) -> HashMap<ProviderId, ProviderId> {
+    let named = |(id, provider): (&ProviderId, &config::Provider)| {
+        provider.fallback.clone().map(|next| (id.clone(), next))
+    };
+    config.providers.iter().filter_map(named).collect()
 }
 
 fn provider(

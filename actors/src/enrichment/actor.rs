@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use super::message::{Ask, EnrichmentMessage, Finished, Spent, Status};
+use super::message::{Ask, EnrichmentMessage, Finished, RATE_LIMITED, Spent, Status};
 use super::provider::{Provider, Question, Reply, estimate_tokens};
 
 /// Longest wait in this actor for a rate or the breaker; longer ones go back to the post.
@@ -258,12 +258,7 @@ impl State {
             Blocked::Rate(ms) => {
                 let places = START_WAIT_MS_MAX / ms.max(1);
                 let places = usize::try_from(places).unwrap_or(usize::MAX);
-                (
-                    ms,
-                    places,
-                    "provider_rate_limited",
-                    "our own rate limit for this provider is used up",
-                )
+                (ms, places, RATE_LIMITED, "our own rate limit for this provider is used up")
             }
             Blocked::Breaker(ms) => {
                 let stay = if ms <= START_WAIT_MS_MAX { usize::MAX } else { 0 };
@@ -276,7 +271,7 @@ impl State {
             }
             Blocked::Paused(ms) => {
                 let stay = if ms <= START_WAIT_MS_MAX { usize::MAX } else { 0 };
-                (ms, stay, "provider_rate_limited", "this provider asked us to wait")
+                (ms, stay, RATE_LIMITED, "this provider asked us to wait")
             }
         };
         let mut away = self.waiting.split_off(stay.min(self.waiting.len()));

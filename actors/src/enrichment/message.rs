@@ -7,6 +7,9 @@ use tokio::sync::oneshot;
 
 use super::provider::{Question, Reply};
 
+/// The code of a failure that asks for patience: the service's own limit, or ours for it.
+pub const RATE_LIMITED: &str = "provider_rate_limited";
+
 /// A question and the place its answer goes to.
 ///
 /// Every ask is answered exactly once, unless the receiver is dropped: an ask nobody waits for is

@@ -20,4 +20,4 @@ mod tests;
 pub use self::actor::{
     EnrichmentActor, EnrichmentArguments, Limits, START_WAIT_MS_MAX, State, WAITING_MAX,
 };
-pub use self::message::{Ask, EnrichmentMessage, Finished, Status, ask};
+pub use self::message::{Ask, EnrichmentMessage, Finished, RATE_LIMITED, Status, ask};

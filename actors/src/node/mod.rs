@@ -44,6 +44,8 @@ pub struct Settings {
     pub enrichments: HashMap<EnrichmentId, EnrichmentSettings>,
     /// The AI services, each with its limits.
     pub providers: Vec<EnrichmentArguments>,
+    /// Who takes over while a provider is not there; no circles.
+    pub fallbacks: HashMap<ProviderId, ProviderId>,
     /// The WordPress sites.
     pub sites: Vec<Site>,
     /// How tries are spaced and counted.
@@ -156,6 +158,7 @@ impl Node {
             sources,
             enrichments,
             providers,
+            fallbacks: settings.fallbacks,
             sites,
             holds: ArcSwap::from_pointee(holds),
             tries: settings.tries,

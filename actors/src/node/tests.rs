@@ -3,11 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use copydesk_core::breaker::BreakerPolicy;
 use copydesk_core::content::{Field, Mode};
+use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_core::holds::{Hold, HoldScope};
 use copydesk_core::post::{PlanStep, RoutePlan, Tries};
 use copydesk_core::retry::RetryPolicy;
@@ -15,15 +17,17 @@ use copydesk_core::routes::{Coalesce, OnDeadLetter, Route, RouteTable};
 use copydesk_core::signature::{Parts, Secret, SecretRing, WP_RELAY, sign};
 use copydesk_core::webhook::{Head, SourceRules};
 use copydesk_eventlog::{AppendFault, EventLog, MemoryLog, MemorySnapshots, Sequence};
-use copydesk_proto::Timestamp;
+use copydesk_proto::{ProviderId, Timestamp};
+use futures::future::BoxFuture;
 use serde_json::json;
 
 use super::{Bounds, Node, Settings};
 use crate::desk::query::{EventFilter, events};
 use crate::desk::verify::verify;
 use crate::enrichment::builtin::Builtin;
+use crate::enrichment::provider::{Provider, Question, Reply};
 use crate::enrichment::recipe::Recipe;
-use crate::enrichment::{EnrichmentArguments, Limits};
+use crate::enrichment::{EnrichmentArguments, Limits, RATE_LIMITED};
 use crate::records::Subjects;
 use crate::{EnrichmentSettings, World, retention};
 
@@ -71,6 +75,7 @@ fn settings(log: &MemoryLog) -> Settings {
             provider: Arc::new(Builtin),
             limits,
         }],
+        fallbacks: HashMap::new(),
         sites: Vec::new(),
         tries: Tries {
             read: retry,
@@ -168,6 +173,54 @@ async fn a_second_node_goes_on_where_the_first_was_dropped() {
     assert!(second.desk.release(&HoldScope::All, "ann").await.unwrap());
     assert_eq!(ended(&log, 20).await, ["suggested"; 20]);
     is_clean(&log).await;
+}
+
+/// Answers nothing but its failure, and counts how often it was asked.
+#[derive(Debug)]
+struct Away(Failure, AtomicU32);
+
+impl Provider for Away {
+    fn ask<'a>(&'a self, _: &'a Question) -> BoxFuture<'a, Result<Reply, Failure>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Box::pin(std::future::ready(Err(self.0.clone())))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_provider_takes_over_while_one_is_not_there() {
+    let main: ProviderId = "main".parse().unwrap();
+    let start = async |log: &MemoryLog, code: &str, fallback: bool| {
+        let mut settings = settings(log);
+        let failure = Failure::new(FailureClass::Unavailable, code, "it is not there");
+        let away = Arc::new(Away(failure, AtomicU32::new(0)));
+        let limits = settings.providers[0].limits.clone();
+        let provider: Arc<dyn Provider> = away.clone();
+        settings.providers.push(EnrichmentArguments { id: main.clone(), provider, limits });
+        for plan in settings.plans.values_mut() {
+            plan.steps[0].provider = main.clone();
+        }
+        if fallback {
+            settings.fallbacks.insert(main.clone(), "builtin".parse().unwrap());
+        }
+        (Node::start(settings).await.unwrap(), away)
+    };
+    let log = MemoryLog::new();
+    let (node, away) = start(&log, "provider_unreachable", true).await;
+    send(&node, 1, 1).await;
+    assert_eq!(ended(&log, 1).await, ["suggested"]);
+    assert_eq!(away.1.load(Ordering::Relaxed), 1);
+
+    // One that only asks for patience is waited for; and without a fallback there is no other.
+    for (code, fallback) in [(RATE_LIMITED, true), ("provider_unreachable", false)] {
+        let log = MemoryLog::new();
+        let (node, away) = start(&log, code, fallback).await;
+        send(&node, 1, 1).await;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while away.1.load(Ordering::Relaxed) < 2 {
+            assert!(Instant::now() < deadline, "it was not asked again");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,14 +8,15 @@ use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_core::post::{Input, PostCommand, ReadResult, Run, RunId, Write, WriteResult};
 use copydesk_core::sanitise::sanitise;
 use copydesk_core::webhook::Payload;
-use copydesk_proto::{PostKey, TraceContext};
+use copydesk_proto::{PostKey, ProviderId, TraceContext};
+use tracing::debug;
 
 use super::message::Answered;
 use crate::World;
 use crate::delivery::{self, ReadPost, WriteOutcome, deliver};
-use crate::enrichment::ask;
 use crate::enrichment::provider::{Question, Reply};
 use crate::enrichment::recipe::Recipe;
+use crate::enrichment::{RATE_LIMITED, ask};
 use crate::records::Intake;
 
 /// A run as its effects need it, detached from the post's state.
@@ -105,7 +106,6 @@ impl Job {
     async fn ask_provider(&self, place: u8, text: &Arc<PostText>) -> Result<Answer, Failure> {
         let plan = &self.run.steps.get(usize::from(place)).ok_or_else(no_enrichment)?.plan;
         let settings = self.world.enrichments.get(&plan.enrichment).ok_or_else(no_enrichment)?;
-        let provider = self.world.providers.get(&plan.provider).ok_or_else(no_enrichment)?;
         let recipe: Recipe = settings.recipe;
         let question = Question {
             recipe,
@@ -116,7 +116,7 @@ impl Job {
             max_output_tokens: recipe.output_tokens_max(),
         };
         let Reply { value, model, input_tokens, output_tokens, cost_microdollars } =
-            ask(provider, question).await?;
+            self.ask_first_there(&plan.provider, question).await?;
         Ok(Answer {
             enrichment: plan.enrichment.clone(),
             value,
@@ -125,6 +125,25 @@ impl Job {
             output_tokens,
             cost_microdollars,
         })
+    }
+
+    /// Asks the provider, or while it is not there, the one that takes over; a provider that only
+    /// asks for patience is waited for. Configurations whose chain is a circle are refused at start.
+    async fn ask_first_there(&self, id: &ProviderId, question: Question) -> Result<Reply, Failure> {
+        let mut id = id;
+        loop {
+            let provider = self.world.providers.get(id).ok_or_else(no_enrichment)?;
+            match (ask(provider, question.clone()).await, self.world.fallbacks.get(id)) {
+                (Err(failure), Some(next))
+                    if failure.class == FailureClass::Unavailable
+                        && failure.code != RATE_LIMITED =>
+                {
+                    debug!(post = %self.key, from = %id, to = %next, "another provider takes over");
+                    id = next;
+                }
+                (answer, _) => return answer,
+            }
+        }
     }
 
     /// Writes the run's results to WordPress.

@@ -165,11 +165,14 @@ enrich = ["summary"]
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         let ticks = |at: usize| fields[at - 3].parse::<u64>().unwrap();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        let peak_kb: f64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+        let mb = |name: &str| {
+            let size = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            size.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+        };
         Usage {
             cpu: std::time::Duration::from_millis((ticks(14) + ticks(15)) * 10),
-            peak_mb: peak_kb / 1024.0,
+            peak_mb: mb("VmHWM:"),
+            resident_mb: mb("VmRSS:"),
         }
     }
 
@@ -204,6 +207,7 @@ enrich = ["summary"]
 pub(crate) struct Usage {
     pub(crate) cpu: std::time::Duration,
     pub(crate) peak_mb: f64,
+    pub(crate) resident_mb: f64,
 }
 
 #[expect(clippy::print_stderr, reason = "a failed test tells why")]

@@ -11,6 +11,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 
 use super::NetworkSettings;
+use crate::enrichment::RATE_LIMITED;
 
 /// Classifies an error. Words of the service itself are not repeated: they may hold the post.
 #[expect(
@@ -117,7 +118,7 @@ fn of_status(
             );
             (Terminal, "provider_not_found", cause)
         }
-        429 => (Unavailable, "provider_rate_limited", format!("{host} limits our rate (HTTP 429)")),
+        429 => (Unavailable, RATE_LIMITED, format!("{host} limits our rate (HTTP 429)")),
         // 529 is Anthropic's "overloaded".
         503 | 529 => {
             (Unavailable, "provider_overloaded", format!("{host} is overloaded (HTTP {code})"))

@@ -1,0 +1,391 @@
+//! Every stored version of any release stays readable: what `proto/fixtures/records.v1.json` holds
+//! is read as the same value for good, and what this release writes is what stands there.
+//!
+//! `COPYDESK_WRITE_FIXTURES=1 cargo test -p copydesk-actors --test stored_records` adds the records
+//! of new examples. A record that stands there is never rewritten.
+
+#![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use copydesk_actors::records::{Decision, Intake};
+use copydesk_core::content::{Answer, Field, FieldValue, FieldWrite, Mode};
+use copydesk_core::failure::{Failure, FailureClass};
+use copydesk_core::post::{
+    End, Incoming, Input, IntakePosition, PlanStep, PostEvent, PostState, RunId, SourceVersion,
+    Step, WriteNumber, codec, evolve,
+};
+use copydesk_eventlog::{Record, Sequence};
+use copydesk_proto::{ContentHash, SCHEMA_VERSION, Timestamp, TraceContext, v1};
+
+const AT: Timestamp = Timestamp(1_764_064_800_000);
+const RUN: RunId = RunId(IntakePosition(7));
+
+/// A record as this release reads it.
+#[derive(Debug, Clone, PartialEq)]
+enum Stored {
+    Webhook(Box<Intake>),
+    Decision(Box<Decision>),
+    Desk(v1::DeskDecision),
+}
+
+impl Stored {
+    fn write(&self) -> Vec<u8> {
+        match self {
+            Self::Webhook(intake) => intake.record(&"news/42".parse().unwrap()).payload.to_vec(),
+            Self::Decision(decision) => decision.record(&subject(), Sequence(0)).payload.to_vec(),
+            Self::Desk(desk) => copydesk_proto::encode(desk).to_vec(),
+        }
+    }
+
+    /// The same kind of record from bytes.
+    fn read(&self, bytes: Vec<u8>) -> Self {
+        let record = Record {
+            sequence: Sequence(1),
+            time_ms: AT.0,
+            subject: subject(),
+            headers: Vec::new(),
+            payload: bytes.clone().into(),
+        };
+        match self {
+            Self::Webhook(_) => Self::Webhook(Box::new(Intake::read(&record).unwrap())),
+            Self::Decision(_) => Self::Decision(Box::new(Decision::read(&record).unwrap())),
+            Self::Desk(_) => Self::Desk(copydesk_proto::decode(bytes.into()).unwrap()),
+        }
+    }
+}
+
+#[test]
+fn stored_records_stay_readable() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../proto/fixtures/records.v1.json");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|_| "{}".to_owned());
+    let mut fixtures: BTreeMap<String, String> = serde_json::from_str(&text).unwrap();
+    let examples = examples();
+    if std::env::var_os("COPYDESK_WRITE_FIXTURES").is_some() {
+        for (name, value) in &examples {
+            fixtures.entry(name.clone()).or_insert_with(|| hex(&value.write()));
+        }
+        let text = serde_json::to_string_pretty(&fixtures).unwrap() + "\n";
+        std::fs::write(&path, text).unwrap();
+    }
+    let known: BTreeSet<_> = examples.keys().collect();
+    assert_eq!(fixtures.keys().collect::<BTreeSet<_>>(), known, "fixtures and examples differ");
+    for (name, value) in &examples {
+        let stored = unhex(&fixtures[name]);
+        assert_eq!(value.read(stored.clone()), *value, "{name} is read as something else");
+        assert_eq!(hex(&value.write()), fixtures[name], "{name} is written otherwise");
+    }
+}
+
+#[test]
+fn every_kind_of_event_has_a_fixture() {
+    let seen: BTreeSet<_> = events().iter().map(|(_, event)| kind(event)).collect();
+    assert_eq!(seen, (1..=KINDS).collect(), "an event of post/event.rs is missing here");
+}
+
+/// Events of `record.proto`: the highest number of its oneof.
+const KINDS: u32 = 18;
+
+/// The number of an event in `record.proto`; a new event does not compile before it is here.
+fn kind(event: &PostEvent) -> u32 {
+    match event {
+        PostEvent::Accepted(_) => 1,
+        PostEvent::Ignored { .. } => 2,
+        PostEvent::Ended { .. } => 3,
+        PostEvent::RunStarted { .. } => 4,
+        PostEvent::StepAsked { .. } => 5,
+        PostEvent::PostRead { .. } => 6,
+        PostEvent::StepSkipped { .. } => 7,
+        PostEvent::EnrichmentAnswered { .. } => 8,
+        PostEvent::WriteIntended { .. } => 9,
+        PostEvent::WriteApplied { .. } => 10,
+        PostEvent::WriteRefused { .. } => 11,
+        PostEvent::AttemptFailed { .. } => 12,
+        PostEvent::RunEnded { .. } => 13,
+        PostEvent::DeadLettered { .. } => 14,
+        PostEvent::RetryRequested { .. } => 15,
+        PostEvent::RunResumed { .. } => 16,
+        PostEvent::DeadLetterDropped { .. } => 17,
+        PostEvent::Checkpointed(_) => 18,
+    }
+}
+
+fn examples() -> BTreeMap<String, Stored> {
+    let decision = |event: PostEvent| {
+        Stored::Decision(Box::new(Decision {
+            summary: summary(),
+            events: vec![event],
+            decided_at: AT,
+            trace: Some(trace()),
+            owner: 0x0123_4567_89ab_cdef,
+        }))
+    };
+    let mut all: BTreeMap<_, _> = events()
+        .into_iter()
+        .map(|(name, event)| (format!("event_{name}"), decision(event)))
+        .collect();
+    all.insert("webhook".to_owned(), Stored::Webhook(Box::new(webhook())));
+    let bare = Intake {
+        external_id: String::new(),
+        version: None,
+        text_hash: None,
+        trace: None,
+        route: None,
+        ..webhook()
+    };
+    all.insert("webhook_bare".to_owned(), Stored::Webhook(Box::new(bare)));
+    all.insert("desk".to_owned(), Stored::Desk(desk()));
+    all
+}
+
+/// One event of each kind, and more where a kind has several shapes.
+fn events() -> Vec<(&'static str, PostEvent)> {
+    let mut events = queue_events();
+    events.extend(run_events());
+    events.extend(
+        ends().into_iter().map(|(name, end)| (name, PostEvent::RunEnded { run: RUN, end })),
+    );
+    events.push(("checkpointed", PostEvent::Checkpointed(Box::new(state()))));
+    events
+}
+
+fn queue_events() -> Vec<(&'static str, PostEvent)> {
+    let end = End::Duplicate { of: IntakePosition(3) };
+    let modified = Some(SourceVersion::Modified(AT.0));
+    let bare = Incoming { version: None, route: None, text: None, ..incoming(9) };
+    vec![
+        ("accepted", PostEvent::Accepted(incoming(7))),
+        ("accepted_modified", PostEvent::Accepted(Incoming { version: modified, ..incoming(8) })),
+        ("accepted_bare", PostEvent::Accepted(bare)),
+        ("ignored", PostEvent::Ignored { incoming: incoming(8), end }),
+        ("ended", PostEvent::Ended { position: IntakePosition(7), end: End::Gone }),
+        ("retry_requested", PostEvent::RetryRequested { run: RUN, by: "ann".to_owned() }),
+        ("run_resumed", PostEvent::RunResumed { run: RUN }),
+        ("dead_letter_dropped", PostEvent::DeadLetterDropped { run: RUN, by: "ann".to_owned() }),
+    ]
+}
+
+fn run_events() -> Vec<(&'static str, PostEvent)> {
+    let (run, attempt, at, write) = (RUN, 2, AT, WriteNumber(5));
+    let failed = |failure, retry_at| {
+        let step = Step::Enrich(1);
+        PostEvent::AttemptFailed { run, step, attempt, failure, retry_at, at }
+    };
+    let unavailable = failure(FailureClass::Unavailable).retry_after_ms(Some(7_000));
+    let kept = vec![Field::Meta("seo_text".to_owned())];
+    let answered = |answer, reused| PostEvent::EnrichmentAnswered { run, step: 0, answer, reused };
+    let (fields, stored) = (writes(), vec![(Field::Excerpt, hash("stored"))]);
+    let input = input();
+    vec![
+        (
+            "run_started",
+            PostEvent::RunStarted { run, plan: plan(), blocks: true, input: Some(input) },
+        ),
+        (
+            "run_started_unread",
+            PostEvent::RunStarted { run, plan: vec![], blocks: false, input: None },
+        ),
+        ("step_asked_read", PostEvent::StepAsked { run, step: Step::Read, attempt: 1, at }),
+        ("step_asked_write", PostEvent::StepAsked { run, step: Step::Write, attempt, at }),
+        ("step_asked_enrich", PostEvent::StepAsked { run, step: Step::Enrich(1), attempt, at }),
+        ("post_read", PostEvent::PostRead { run, input }),
+        ("step_skipped", PostEvent::StepSkipped { run, step: 1 }),
+        ("enrichment_answered", answered(answer(FieldValue::Text("A summary.".to_owned())), false)),
+        ("enrichment_reused", answered(answer(FieldValue::List(vec!["a".to_owned()])), true)),
+        ("write_intended", PostEvent::WriteIntended { run, write, fields }),
+        ("write_applied", PostEvent::WriteApplied { run, write, stored, kept }),
+        ("write_refused", PostEvent::WriteRefused { run, write }),
+        ("attempt_failed", failed(failure(FailureClass::Retry), Some(AT.after_ms(500)))),
+        ("attempt_failed_unavailable", failed(unavailable, Some(AT.after_ms(7_000)))),
+        ("attempt_failed_terminal", failed(failure(FailureClass::Terminal), None)),
+        (
+            "dead_lettered",
+            PostEvent::DeadLettered {
+                run,
+                step: Step::Write,
+                failure: failure(FailureClass::Terminal),
+                at,
+            },
+        ),
+    ]
+}
+
+fn ends() -> Vec<(&'static str, End)> {
+    vec![
+        ("run_ended_applied", End::Applied),
+        ("run_ended_kept", End::Kept),
+        ("run_ended_suggested", End::Suggested),
+        ("run_ended_unchanged", End::Unchanged),
+        ("run_ended_superseded", End::Superseded { by: IntakePosition(9) }),
+        ("run_ended_filtered", End::Filtered { rule: "nothing_to_say".to_owned() }),
+        ("run_ended_gone", End::Gone),
+        ("run_ended_dropped", End::Dropped { by: "ann".to_owned() }),
+    ]
+}
+
+/// A state with something in each of its parts: a run at work, one waiting, one dead, one resumed.
+fn state() -> PostState {
+    let retry_at = Some(AT.after_ms(500));
+    let begin = |position| {
+        let run = RunId(IntakePosition(position));
+        let input = Some(input());
+        let asked = |step| PostEvent::StepAsked { run, step, attempt: 1, at: AT };
+        vec![
+            PostEvent::Accepted(incoming(position)),
+            PostEvent::RunStarted { run, plan: plan(), blocks: false, input },
+            asked(Step::Enrich(0)),
+            asked(Step::Enrich(1)),
+        ]
+    };
+    let fail = |position, retry_at| {
+        let (run, failure) = (RunId(IntakePosition(position)), failure(FailureClass::Retry));
+        let step = Step::Enrich(1);
+        PostEvent::AttemptFailed { run, step, attempt: 1, failure, retry_at, at: AT }
+    };
+    let bury = |position| {
+        let (run, failure) = (RunId(IntakePosition(position)), failure(FailureClass::Retry));
+        PostEvent::DeadLettered { run, step: Step::Enrich(1), failure, at: AT }
+    };
+    let first = RunId(IntakePosition(1));
+    let (write, fields) = (WriteNumber(5), writes());
+    let answer = answer(FieldValue::Text("A summary.".to_owned()));
+    let stored = vec![(Field::Excerpt, hash("stored"))];
+    let mut history = begin(1);
+    history.extend([
+        PostEvent::EnrichmentAnswered { run: first, step: 0, answer, reused: false },
+        PostEvent::WriteIntended { run: first, write, fields },
+        PostEvent::WriteApplied { run: first, write, stored, kept: vec![] },
+        PostEvent::RunEnded { run: first, end: End::Applied },
+    ]);
+    for position in [2, 3] {
+        history.extend(begin(position));
+        history.extend([fail(position, None), bury(position)]);
+    }
+    history.push(PostEvent::RetryRequested { run: RunId(IntakePosition(3)), by: "ann".to_owned() });
+    history.extend(begin(4));
+    history.extend([fail(4, retry_at), PostEvent::Accepted(incoming(5))]);
+    history.iter().fold(PostState::default(), evolve)
+}
+
+/// Snapshots hold a state by itself.
+#[test]
+fn a_state_survives_its_snapshot() {
+    let stored = codec::encode_state(&state());
+    let bytes = copydesk_proto::encode(&stored);
+    let again: v1::PostState = copydesk_proto::decode(bytes).unwrap();
+    assert_eq!(codec::decode_state(&again).unwrap(), state());
+}
+
+fn webhook() -> Intake {
+    Intake {
+        event_id: "019ab0c4-7f00-7000-8000-000000000001".to_owned(),
+        source: "news".parse().unwrap(),
+        event_type: "provider.completed".to_owned(),
+        external_id: "job-17".to_owned(),
+        idempotency_key: "5f0c9a52-9f5e-4c1e-8f6a-0d9f1a2b3c4d".to_owned(),
+        body_hash: [0xb0; 32],
+        version: Some(SourceVersion::Sequence(12)),
+        text_hash: Some(hash("text")),
+        received_at: AT,
+        key_id: "k1".to_owned(),
+        trace: Some(trace()),
+        body: b"{\"event\":\"provider.completed\"}".as_slice().into(),
+        route: Some("summaries".parse().unwrap()),
+    }
+}
+
+fn desk() -> v1::DeskDecision {
+    use v1::desk_event::Kind;
+    let (scope, by) = ("provider:main".to_owned(), "ann".to_owned());
+    let held =
+        v1::Held { scope: scope.clone(), by: by.clone(), reason: "bill".to_owned(), at_ms: AT.0 };
+    let kinds = [Kind::Held(held), Kind::Released(v1::Released { scope, by, at_ms: AT.0 + 1 })];
+    let events = kinds.map(|kind| v1::DeskEvent { kind: Some(kind) });
+    v1::DeskDecision { schema_version: SCHEMA_VERSION, events: events.into() }
+}
+
+fn incoming(position: u64) -> Incoming {
+    Incoming {
+        position: IntakePosition(position),
+        key: [u8::try_from(position).unwrap(); 16],
+        body: [0xb0; 8],
+        source: "news".parse().unwrap(),
+        route: Some("summaries".parse().unwrap()),
+        version: Some(SourceVersion::Sequence(position)),
+        text: Some(hash("text")),
+        received_at: AT,
+    }
+}
+
+fn summary() -> v1::Summary {
+    v1::Summary {
+        considered: 7,
+        waiting: 1,
+        dead: 2,
+        state: "retrying".to_owned(),
+        wake_at_ms: AT.0 + 500,
+        events: 31,
+    }
+}
+
+fn plan() -> Vec<PlanStep> {
+    let step = |enrichment: &str, field, mode| PlanStep {
+        enrichment: enrichment.parse().unwrap(),
+        provider: "main".parse().unwrap(),
+        field,
+        mode,
+        prompt_version: 3,
+    };
+    vec![step("summary", Field::Excerpt, Mode::Apply), step("tags", Field::Tags, Mode::Suggest)]
+}
+
+fn writes() -> Vec<FieldWrite> {
+    let write = |field, value, mode, base| FieldWrite { field, value, mode, base };
+    let text = FieldValue::Text("A summary.".to_owned());
+    let list = FieldValue::List(vec!["Lindau".to_owned(), "Brücke".to_owned()]);
+    vec![
+        write(Field::Excerpt, text, Mode::Apply, Some(hash("before"))),
+        write(Field::Tags, list, Mode::ApplyIfEmpty, None),
+    ]
+}
+
+fn answer(value: FieldValue) -> Answer {
+    Answer {
+        enrichment: "summary".parse().unwrap(),
+        value,
+        model: "gpt-4o-mini".to_owned(),
+        input_tokens: 812,
+        output_tokens: 64,
+        cost_microdollars: 160,
+    }
+}
+
+fn failure(class: FailureClass) -> Failure {
+    Failure::new(class, "provider_error", "the service answered 500")
+}
+
+fn input() -> Input {
+    Input { hash: hash("text"), modified_at: Some(AT) }
+}
+
+fn hash(text: &str) -> ContentHash {
+    ContentHash::of(&[text])
+}
+
+fn trace() -> TraceContext {
+    TraceContext { trace_id: [0x4b; 16], span_id: [0x0a; 8], flags: 1 }
+}
+
+fn subject() -> copydesk_eventlog::Subject {
+    copydesk_eventlog::Subject::new("cd.1.news.42.ev").unwrap()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digit = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(digit).collect()
+}
