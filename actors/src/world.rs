@@ -1,6 +1,6 @@
 //! What the actors of one node share: the log, the plan of work, the other actors.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -38,6 +38,8 @@ pub struct World {
     pub providers: HashMap<ProviderId, ActorRef<EnrichmentMessage>>,
     /// The WordPress sites.
     pub sites: HashMap<SiteId, ActorRef<DeliveryMessage>>,
+    /// Those of them where editors may see suggestions, and how events ended.
+    pub suggesting: HashSet<SiteId>,
     /// What operators hold at present.
     pub holds: ArcSwap<Holds>,
     /// How tries are spaced and counted.
@@ -86,6 +88,7 @@ impl World {
             plans: Arc::clone(&self.plans),
             holds: self.holds.load_full(),
             tries: self.tries,
+            suggests: self.suggesting.contains(&key.site),
         }
     }
 

@@ -40,6 +40,8 @@ pub enum Field {
     Tags,
     /// Categories, by name.
     Categories,
+    /// The description for search results, where the site's own SEO plugin keeps it.
+    SeoDescription,
     /// A registered meta key.
     Meta(String),
     /// A status line for an item (provider events and the ingest route).
@@ -53,6 +55,7 @@ impl fmt::Display for Field {
             Self::Title => f.write_str("title"),
             Self::Tags => f.write_str("tags"),
             Self::Categories => f.write_str("categories"),
+            Self::SeoDescription => f.write_str("seo_description"),
             Self::Meta(key) => write!(f, "meta:{key}"),
             Self::Status => f.write_str("status"),
         }
@@ -62,7 +65,8 @@ impl fmt::Display for Field {
 /// The text names no field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a field is excerpt, title, tags, categories, status or meta:<key> (1 to 64 of a-z 0-9 _ -)"
+    "a field is excerpt, title, tags, categories, seo_description, status or meta:<key> \
+     (1 to 64 of a-z 0-9 _ -)"
 )]
 pub struct UnknownField;
 
@@ -75,6 +79,7 @@ impl FromStr for Field {
             "title" => Ok(Self::Title),
             "tags" => Ok(Self::Tags),
             "categories" => Ok(Self::Categories),
+            "seo_description" => Ok(Self::SeoDescription),
             "status" => Ok(Self::Status),
             other => {
                 let key = other.strip_prefix("meta:").ok_or(UnknownField)?;
@@ -124,7 +129,7 @@ impl FieldValue {
 /// What may happen to a field's present value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Mode {
-    /// Keep the result as a suggestion; write nothing.
+    /// Keep the result as a suggestion for an editor; change nothing.
     #[default]
     Suggest,
     /// Write only into an empty field.

@@ -18,7 +18,7 @@ use super::{excerpt, index, is_index, post, read, site, write};
 
 async fn start(settings: Site) -> ActorRef<DeliveryMessage> {
     let client = SiteClient::new(settings).unwrap();
-    DeliveryActor::spawn(None, DeliveryActor, client).await.unwrap().0
+    DeliveryActor::spawn(None, DeliveryActor, Arc::new(client)).await.unwrap().0
 }
 
 async fn read_by(actor: &ActorRef<DeliveryMessage>) -> Result<ReadPost, Failure> {

@@ -43,9 +43,9 @@ pub(in crate::desk) fn told(event: &PostEvent, plan: &[PlanStep]) -> (&'static s
             "prepared",
             format!("write {} prepared: {}", write.0, list(fields.iter().map(|f| &f.field))),
         ),
-        PostEvent::WriteApplied { write, stored, kept, .. } => {
+        PostEvent::WriteApplied { write, stored, kept, suggested, .. } => {
             let stored: Vec<&Field> = stored.iter().map(|(field, _)| field).collect();
-            ("written", written(write.0, &stored, kept, plan))
+            ("written", written(write.0, &stored, kept, suggested, plan))
         }
         PostEvent::WriteRefused { write, .. } => (
             "refused",
@@ -121,7 +121,7 @@ pub(in crate::desk) fn end_words(end: &End) -> String {
     match end {
         End::Applied => "applied".to_owned(),
         End::Kept => "kept: what stands in WordPress was left alone".to_owned(),
-        End::Suggested => "suggested: nothing was to be written".to_owned(),
+        End::Suggested => "suggested: no field was changed".to_owned(),
         End::Unchanged => "unchanged: this text was worked on before".to_owned(),
         End::Superseded { by } => format!("superseded by event {}", by.0),
         End::Duplicate { of } => format!("duplicate of event {}", of.0),
@@ -195,7 +195,13 @@ fn answered(name: &str, answer: &Answer, reused: bool) -> String {
     )
 }
 
-fn written(number: u64, stored: &[&Field], kept: &[Field], plan: &[PlanStep]) -> String {
+fn written(
+    number: u64,
+    stored: &[&Field],
+    kept: &[Field],
+    suggested: &[Field],
+    plan: &[PlanStep],
+) -> String {
     let applied = match stored {
         [] if kept.is_empty() => format!("write {number} applied"),
         [] => format!("write {number} changed nothing"),
@@ -210,7 +216,8 @@ fn written(number: u64, stored: &[&Field], kept: &[Field], plan: &[PlanStep]) ->
         };
         format!("; {field} kept: {reason}")
     });
-    std::iter::once(applied).chain(kept).collect()
+    let suggested = suggested.iter().map(|field| format!("; {field} waits for an editor"));
+    std::iter::once(applied).chain(kept).chain(suggested).collect()
 }
 
 /// `12:01:05 UTC`.
