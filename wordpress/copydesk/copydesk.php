@@ -2,7 +2,7 @@
 
 /**
  * Plugin Name: Copydesk
- * Description: Sends your posts to Copydesk without losing one, and never writes over a person's words with its results.
+ * Description: Sends your posts to Copydesk without losing one, and never lets its results replace a person's words.
  * Version: 0.1.0
  * Requires at least: 6.1
  * Requires PHP: 7.4
