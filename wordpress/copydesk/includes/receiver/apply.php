@@ -30,12 +30,11 @@ function apply(int $post_id, Write $write): array
         $post = lock_post($post_id);
         $input_hash = input_hash($post);
         if ($write->input_hash !== null && $write->input_hash !== $input_hash) {
-            $data = ['input_hash' => $input_hash];
-            throw new Refusal('copydesk_changed', 'Title or content is not what the results were made from.', 412, $data);
+            $why = 'Title or content is not what the results were made from.';
+            throw new Refusal('copydesk_changed', $why, 412, ['input_hash' => $input_hash]);
         }
         $steps = plan($write, $post);
-        $answer = ['status' => 'applied', 'write' => $write->ticket->write, 'delivery_id' => $write->ticket->delivery_id]
-            + take_steps($steps, $write, $post);
+        $answer = $write->ticket->answer() + take_steps($steps, $write, $post);
         advance_fence($row, $write->ticket, $post_id, $answer);
         return $answer;
     });
@@ -78,7 +77,8 @@ function take_steps(array $steps, Write $write, \WP_Post $post): array
 }
 
 /**
- * The classic editor sends the whole form: what we write while it is open would be overwritten by what was there before.
+ * The classic editor sends the whole form: what we write while it is open would be overwritten by what was there
+ * before.
  *
  * @throws Refusal
  */
@@ -88,7 +88,8 @@ function refuse_if_locked(\WP_Post $post): void
     if (!wp_check_post_lock($post->ID) || use_block_editor_for_post($post)) {
         return;
     }
-    throw new Refusal('copydesk_locked', 'A person has the post open in the classic editor.', 423, ['retry_after' => 60]);
+    $why = __('A person has the post open in the classic editor.', 'copydesk');
+    throw new Refusal('copydesk_locked', $why, 423, ['retry_after' => 60]);
 }
 
 /** Keeps before and after, and who owns the words now. Returns the history row's id. */
@@ -102,13 +103,14 @@ function record_write(
     string $owner = 'copydesk'
 ): int {
     $field = $proposal->field;
+    supersede_suggestions($post->ID, $field->name);
     $id = insert('writes', [
         'post_id' => $post->ID,
         'field' => $field->name,
         'kind' => $kind,
         'before_value' => stored_value($change->before),
         'after_value' => stored_value($change->after),
-        'terms_added' => (string) wp_json_encode($change->terms_added),
+        'terms_added' => encoded($change->terms_added),
         'delivery_id' => $ticket->delivery_id,
         'log' => $ticket->log,
         'epoch' => $ticket->epoch,
@@ -125,9 +127,7 @@ function record_write(
 function record_suggestion(Step $step, Ticket $ticket, int $post_id): void
 {
     $field = $step->proposal->field->name;
-    $sql = 'UPDATE ' . table('suggestions')
-        . " SET state = 'superseded', decided_at = %d WHERE post_id = %d AND field = %s AND state = 'open'";
-    run($sql, [now_ms(), $post_id, $field]);
+    supersede_suggestions($post_id, $field);
     insert('suggestions', [
         'post_id' => $post_id,
         'field' => $field,
@@ -143,6 +143,14 @@ function record_suggestion(Step $step, Ticket $ticket, int $post_id): void
     ] + $step->proposal->origin);
 }
 
+/** What is newer has taken the place of what was open for this field. */
+function supersede_suggestions(int $post_id, string $field): void
+{
+    $sql = 'UPDATE ' . table('suggestions')
+        . " SET state = 'superseded', decided_at = %d WHERE post_id = %d AND field = %s AND state = 'open'";
+    run($sql, [now_ms(), $post_id, $field]);
+}
+
 /** How the post's newest event ended. One of an older event is ignored: false. */
 function record_status(int $post_id, int $sequence, string $state, string $cause, int $at): bool
 {
@@ -155,7 +163,7 @@ function record_status(int $post_id, int $sequence, string $state, string $cause
 /** Terms are kept as a JSON list of names. @param string|string[] $value */
 function stored_value($value): string
 {
-    return is_array($value) ? (string) wp_json_encode($value, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES) : $value;
+    return is_array($value) ? encoded($value) : $value;
 }
 
 function rfc3339(string $gmt): ?string

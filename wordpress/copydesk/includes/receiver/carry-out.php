@@ -36,7 +36,7 @@ function carry_out(array $values, \WP_Post $post): array
         $field = Field::of($name);
         $change = $changes[$name] = new Change();
         $change->before = $field->read($post);
-        if ($field->is_terms()) {
+        if ($field->isTerms()) {
             $change->terms_added = term_ids($field, $value);
         } elseif ($field->store === 'post') {
             $columns[$field->key] = $value;
@@ -45,7 +45,7 @@ function carry_out(array $values, \WP_Post $post): array
     muted(static function () use ($values, $changes, $columns, $post): void {
         foreach ($values as $name => $value) {
             $field = Field::of($name);
-            if ($field->is_terms()) {
+            if ($field->isTerms()) {
                 add_terms($field, $changes[$name]->terms_added, $post);
             } elseif ($field->store === 'meta') {
                 update_post_meta($post->ID, $field->key, wp_slash($value));
@@ -70,9 +70,9 @@ function put_back(Field $field, $value, array $terms_added, \WP_Post $post): voi
 {
     muted(static function () use ($field, $value, $terms_added, $post): void {
         $columns = ['ID' => $post->ID];
-        if ($field->is_terms()) {
+        if ($field->isTerms()) {
             $left = array_diff(wp_list_pluck($field->terms($post), 'term_id'), $terms_added);
-            set_terms($field, $left ?: $field->default_terms(), $post);
+            set_terms($field, $left ?: $field->defaultTerms(), $post);
         } elseif ($field->store === 'post') {
             $columns[$field->key] = $value;
         } elseif ($value === '') {
@@ -112,7 +112,7 @@ function keep_words(array $columns, \WP_Post $post): void
     $wanted = array_intersect_key($columns, ['post_title' => 1, 'post_content' => 1])
         + ['post_title' => $post->post_title, 'post_content' => $post->post_content];
     $stored = row("SELECT post_title, post_content FROM $wpdb->posts WHERE ID = %d", [$post->ID]);
-    if ($stored && ($stored['post_title'] !== $wanted['post_title'] || $stored['post_content'] !== $wanted['post_content'])) {
+    if ($stored && array_diff_assoc($wanted, $stored)) {
         $sql = "UPDATE $wpdb->posts SET post_title = %s, post_content = %s WHERE ID = %d";
         run($sql, [$wanted['post_title'], $wanted['post_content'], $post->ID]);
     }
@@ -147,7 +147,7 @@ function term_ids(Field $field, array $names): array
 /** Adds to what is there. Only the category that WordPress gives to a post without one makes room. */
 function add_terms(Field $field, array $ids, \WP_Post $post): void
 {
-    $present = $field->is_empty($post) ? [] : wp_list_pluck($field->terms($post), 'term_id');
+    $present = $field->isEmpty($post) ? [] : wp_list_pluck($field->terms($post), 'term_id');
     set_terms($field, array_merge($present, $ids), $post);
 }
 

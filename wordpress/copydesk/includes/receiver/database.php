@@ -13,19 +13,6 @@ final class StorageError extends \RuntimeException
 {
 }
 
-/** The write is not to be carried out; `$error` is the answer. */
-final class Refusal extends \RuntimeException
-{
-    /** @var \WP_Error */
-    public $error;
-
-    public function __construct(string $code, string $message, int $status, array $data = [])
-    {
-        parent::__construct($message);
-        $this->error = new \WP_Error($code, $message, ['status' => $status] + $data);
-    }
-}
-
 function is_sqlite(): bool
 {
     return $GLOBALS['wpdb'] instanceof \WP_SQLite_DB;
@@ -34,6 +21,12 @@ function is_sqlite(): bool
 function now_ms(): int
 {
     return (int) floor(microtime(true) * 1000);
+}
+
+/** @param mixed $value */
+function encoded($value): string
+{
+    return (string) wp_json_encode($value, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES);
 }
 
 /**

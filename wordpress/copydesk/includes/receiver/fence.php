@@ -70,7 +70,7 @@ function advance_fence(array $row, Ticket $ticket, int $post_id, array $answer):
         $ticket->write,
         $ticket->delivery_id,
         $ticket->body_hash,
-        (string) wp_json_encode($answer, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES),
+        encoded($answer),
         now_ms(),
         $row['item'],
     ];

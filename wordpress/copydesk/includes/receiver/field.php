@@ -75,21 +75,34 @@ final class Field
             $names[] = "meta:$key";
         }
         return array_filter(array_map([self::class, 'of'], $names), static function (?self $field) use ($post): bool {
-            return $field !== null && $field->exists_for($post);
+            return $field !== null && $field->existsFor($post);
         });
     }
 
-    public function is_terms(): bool
+    /** What people call it. */
+    public function label(): string
+    {
+        $labels = [
+            'title' => __('Title', 'copydesk'),
+            'excerpt' => __('Excerpt', 'copydesk'),
+            'tags' => __('Tags', 'copydesk'),
+            'categories' => __('Categories', 'copydesk'),
+            'seo_description' => __('SEO description', 'copydesk'),
+        ];
+        return $labels[$this->name] ?? substr($this->name, strlen('meta:'));
+    }
+
+    public function isTerms(): bool
     {
         return $this->store === 'terms';
     }
 
-    public function exists_for(\WP_Post $post): bool
+    public function existsFor(\WP_Post $post): bool
     {
         if ($this->key === '') {
             return false;
         }
-        if ($this->is_terms()) {
+        if ($this->isTerms()) {
             return is_object_in_taxonomy($post->post_type, $this->key);
         }
         if ($this->store === 'post') {
@@ -101,7 +114,7 @@ final class Field
     /** @return string|string[] The text, or the names of the terms, as they stand. */
     public function read(\WP_Post $post)
     {
-        if ($this->is_terms()) {
+        if ($this->isTerms()) {
             return array_map(__NAMESPACE__ . '\term_name', $this->terms($post));
         }
         return $this->store === 'post' ? $post->{$this->key} : (string) get_post_meta($post->ID, $this->key, true);
@@ -118,16 +131,16 @@ final class Field
     }
 
     /** Whether nobody has put anything here. The category that WordPress gives by itself is nothing. */
-    public function is_empty(\WP_Post $post): bool
+    public function isEmpty(\WP_Post $post): bool
     {
-        if (!$this->is_terms()) {
+        if (!$this->isTerms()) {
             return trim($this->read($post)) === '';
         }
-        return array_diff(wp_list_pluck($this->terms($post), 'term_id'), $this->default_terms()) === [];
+        return array_diff(wp_list_pluck($this->terms($post), 'term_id'), $this->defaultTerms()) === [];
     }
 
     /** @return int[] */
-    public function default_terms(): array
+    public function defaultTerms(): array
     {
         return $this->key === 'category' ? [(int) get_option('default_category')] : [];
     }
@@ -141,8 +154,8 @@ final class Field
      */
     public function cleaned($value, \WP_Post $post)
     {
-        if (!$this->is_terms()) {
-            return $this->cleaned_text($value, $post);
+        if (!$this->isTerms()) {
+            return $this->cleanedText($value, $post);
         }
         if (!is_array($value) || $value === [] || array_keys($value) !== range(0, count($value) - 1)) {
             throw invalid($this->name, 'must be a list of names');
@@ -152,13 +165,13 @@ final class Field
         }
         $names = [];
         foreach ($value as $name) {
-            $name = $this->cleaned_text($name, $post);
+            $name = $this->cleanedText($name, $post);
             $names[mb_strtolower($name)] = $name;
         }
         return array_values($names);
     }
 
-    private function cleaned_text($value, \WP_Post $post): string
+    private function cleanedText($value, \WP_Post $post): string
     {
         if (!is_string($value) || !seems_utf8($value)) {
             throw invalid($this->name, 'must be text');
@@ -202,10 +215,4 @@ function meta_keys(): array
     return array_values(array_filter((array) get_option('copydesk_meta_keys', []), static function ($key): bool {
         return is_string($key) && !preg_match('/^_(?:wp_|edit_|copydesk|thumbnail_id|menu_item)/', $key);
     }));
-}
-
-function invalid(string $param, string $why): Refusal
-{
-    $data = ['params' => [$param => "$param $why."]];
-    return new Refusal('rest_invalid_param', "Invalid parameter: $param $why.", 400, $data);
 }

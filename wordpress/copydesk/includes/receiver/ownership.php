@@ -23,11 +23,11 @@ function ownership_rows(int $post_id): array
 /** "none", "human" or "copydesk". $row is the field's row of ours, if there is one. */
 function owner(Field $field, \WP_Post $post, ?array $row): string
 {
-    if ($field->is_terms()) {
+    if ($field->isTerms()) {
         return terms_owner($field, $post, $row);
     }
     if (!$row) {
-        return $field->is_empty($post) ? 'none' : 'human';
+        return $field->isEmpty($post) ? 'none' : 'human';
     }
     $ours = $row['owner'] === 'copydesk' && $row['hash'] === value_hash($field->read($post));
     return $ours ? 'copydesk' : 'human';
@@ -37,7 +37,7 @@ function owner(Field $field, \WP_Post $post, ?array $row): string
 function terms_owner(Field $field, \WP_Post $post, ?array $row): string
 {
     $present = wp_list_pluck($field->terms($post), 'term_id');
-    $persons = array_diff($present, $field->default_terms(), terms_ever_added($row));
+    $persons = array_diff($present, $field->defaultTerms(), terms_ever_added($row));
     if ($persons || array_diff(terms_ever_added($row), $present)) {
         return 'human';
     }
@@ -52,8 +52,9 @@ function terms_ever_added(?array $row): array
 
 function record_ownership(int $post_id, Field $field, string $owner, string $hash, int $write_id, array $terms): void
 {
-    $sql = 'REPLACE INTO ' . table('fields') . ' (post_id, field, owner, hash, write_id, terms) VALUES (%d, %s, %s, %s, %d, %s)';
-    run($sql, [$post_id, $field->name, $owner, $hash, $write_id, (string) wp_json_encode(array_values($terms))]);
+    $sql = 'REPLACE INTO ' . table('fields')
+        . ' (post_id, field, owner, hash, write_id, terms) VALUES (%d, %s, %s, %s, %d, %s)';
+    run($sql, [$post_id, $field->name, $owner, $hash, $write_id, encoded(array_values($terms))]);
 }
 
 /**
@@ -68,12 +69,13 @@ function notice_edits(int $post_id, \WP_Post $post): void
     try {
         foreach (ownership_rows($post_id) as $name => $row) {
             $field = Field::of($name);
-            if (!$field || $field->is_terms() || $row['owner'] !== 'copydesk' || !$field->exists_for($post)) {
+            if (!$field || $field->isTerms() || $row['owner'] !== 'copydesk' || !$field->existsFor($post)) {
                 continue;
             }
             if (owner($field, $post, $row) === 'human') {
                 // Only that very row: a write that came in between has its own.
-                $sql = 'UPDATE ' . table('fields') . " SET owner = 'human' WHERE post_id = %d AND field = %s AND hash = %s";
+                $sql = 'UPDATE ' . table('fields')
+                    . " SET owner = 'human' WHERE post_id = %d AND field = %s AND hash = %s";
                 run($sql, [$post_id, $name, $row['hash']]);
             }
         }

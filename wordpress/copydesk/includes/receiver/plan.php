@@ -42,11 +42,11 @@ function plan(Write $write, \WP_Post $post): array
     return array_map(static function (Proposal $proposal) use ($post, $rows): Step {
         $field = $proposal->field;
         $value = $field->cleaned($proposal->value, $post); // What cannot be is refused wherever it was to go.
-        if (!$field->exists_for($post)) {
+        if (!$field->existsFor($post)) {
             return new Step($proposal, 'kept', 'no_such_field');
         }
         $row = $rows[$field->name] ?? null;
-        return $field->is_terms()
+        return $field->isTerms()
             ? plan_terms($proposal, $value, $post, $row)
             : plan_text($proposal, $value, $post, $row);
     }, $write->proposals);
@@ -65,7 +65,7 @@ function plan_text(Proposal $proposal, string $value, \WP_Post $post, ?array $ro
     $owner = owner($field, $post, $row);
     $changed = $proposal->base_hash !== null && $proposal->base_hash !== value_hash($current);
     $is_persons = $owner === 'human' || ($changed && $owner !== 'copydesk');
-    if ($proposal->mode === 'apply_if_empty' && !$field->is_empty($post)) {
+    if ($proposal->mode === 'apply_if_empty' && !$field->isEmpty($post)) {
         return new Step($proposal, 'kept', 'not_empty');
     }
     if ($is_persons) {
@@ -95,7 +95,7 @@ function plan_terms(Proposal $proposal, array $names, \WP_Post $post, ?array $ro
     if ($proposal->mode === 'suggest') {
         return suggestion($proposal, $missing, '', $post);
     }
-    if ($proposal->mode === 'apply_if_empty' && !$field->is_empty($post)) {
+    if ($proposal->mode === 'apply_if_empty' && !$field->isEmpty($post)) {
         return new Step($proposal, 'kept', 'not_empty');
     }
     $refused = terms_ever_added($row);

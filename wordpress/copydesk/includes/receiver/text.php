@@ -66,7 +66,7 @@ const INVISIBLE = '\x{00}-\x{1F}\x{7F}-\x{9F}\x{AD}\x{34F}\x{61C}\x{115F}\x{1160
     . '\x{200E}\x{200F}\x{202A}-\x{202E}\x{2060}-\x{206F}\x{3164}\x{FFA0}\x{FE00}-\x{FE0D}\x{FEFF}\x{FFF9}-\x{FFFB}'
     . '\x{FDD0}-\x{FDEF}\x{FFFE}\x{FFFF}\x{1BCA0}-\x{1BCA3}\x{1D173}-\x{1D17A}\x{E0000}-\x{E0FFF}';
 
-/** Without what no reader sees: controls, direction marks, zero-width and tag characters. White space becomes a space. */
+/** Without what no reader sees: controls, direction marks, zero-width and tag characters. White space is a space. */
 function visible(string $text): string
 {
     if (class_exists(\Normalizer::class)) {
@@ -75,7 +75,8 @@ function visible(string $text): string
     $text = preg_replace('/[\t\n\x0B\f\r\x{85}\x{2028}\x{2029}]/u', ' ', $text);
     $text = preg_replace('/[' . INVISIBLE . ']/u', '', (string) $text);
     // Joiners spell Persian and Indic words and build emoji; beside ASCII they only hide.
-    return (string) preg_replace('/(?<![^\x00-\x7F])[\x{200C}\x{200D}]+|[\x{200C}\x{200D}]+(?![^\x00-\x7F])/u', '', (string) $text);
+    $hiding = '/(?<![^\x00-\x7F])[\x{200C}\x{200D}]+|[\x{200C}\x{200D}]+(?![^\x00-\x7F])/u';
+    return (string) preg_replace($hiding, '', (string) $text);
 }
 
 /** The mark that ends the sentence after a dropped address. */
