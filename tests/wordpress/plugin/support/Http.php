@@ -29,6 +29,12 @@ final class Http
         return new self($login . ':' . PluginTestCase::state()['users'][$login]['application_password']);
     }
 
+    /** With an application password made by the test. */
+    public static function withPassword(string $login, string $password): self
+    {
+        return new self("$login:$password");
+    }
+
     /** Logged in through wp-login.php, as a browser. */
     public static function browser(string $login): self
     {
@@ -75,22 +81,36 @@ final class Http
     /** @return array status, headers (small letters), body, json (decoded or null) */
     public function send(string $method, string $path, ?string $body, array $headers = []): array
     {
+        $curl = $this->handle($method, $path, $body, $headers);
+        $received = [];
+        curl_setopt($curl, CURLOPT_HEADERFUNCTION, function ($curl, string $line) use (&$received): int {
+            [$name, $value] = explode(':', $line, 2) + [1 => ''];
+            $received[strtolower($name)] = trim($value);
+            return strlen($line);
+        });
+        $text = curl_exec($curl);
+        if ($text === false) {
+            throw new \RuntimeException("$method $path: " . curl_error($curl));
+        }
+        $status = curl_getinfo($curl, CURLINFO_RESPONSE_CODE);
+        // Closing writes the cookies.
+        unset($curl);
+        return ['status' => $status, 'headers' => $received, 'body' => $text, 'json' => json_decode($text, true)];
+    }
+
+    /** A request that is not sent yet, for those who send many at once. @return resource|\CurlHandle */
+    public function handle(string $method, string $path, ?string $body, array $headers = [])
+    {
         $curl = curl_init($this->base . $path);
         $lines = [];
         foreach ($headers as $name => $value) {
             $lines[] = "$name: $value";
         }
-        $received = [];
         curl_setopt_array($curl, [
             CURLOPT_CUSTOMREQUEST => $method,
             CURLOPT_RETURNTRANSFER => true,
             CURLOPT_TIMEOUT => 60,
             CURLOPT_HTTPHEADER => $lines,
-            CURLOPT_HEADERFUNCTION => function ($curl, string $line) use (&$received): int {
-                [$name, $value] = explode(':', $line, 2) + [1 => ''];
-                $received[strtolower($name)] = trim($value);
-                return strlen($line);
-            },
         ]);
         if ($body !== null) {
             curl_setopt($curl, CURLOPT_POSTFIELDS, $body);
@@ -101,14 +121,7 @@ final class Http
         if ($this->jar !== null) {
             curl_setopt_array($curl, [CURLOPT_COOKIEJAR => $this->jar, CURLOPT_COOKIEFILE => $this->jar]);
         }
-        $text = curl_exec($curl);
-        if ($text === false) {
-            throw new \RuntimeException("$method $path: " . curl_error($curl));
-        }
-        $status = curl_getinfo($curl, CURLINFO_RESPONSE_CODE);
-        // Closing writes the cookies.
-        unset($curl);
-        return ['status' => $status, 'headers' => $received, 'body' => $text, 'json' => json_decode($text, true)];
+        return $curl;
     }
 
     /** The value of a hidden field or of a name in a script of a page. */
