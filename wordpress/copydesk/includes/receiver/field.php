@@ -166,14 +166,14 @@ final class Field
         $names = [];
         foreach ($value as $name) {
             $name = $this->cleanedText($name, $post);
-            $names[mb_strtolower($name)] = $name;
+            $names[strtolower($name)] = $name;
         }
         return array_values($names);
     }
 
     private function cleanedText($value, \WP_Post $post): string
     {
-        if (!is_string($value) || !seems_utf8($value)) {
+        if (!is_string($value) || !is_utf8($value)) {
             throw invalid($this->name, 'must be text');
         }
         if (strlen($value) > 8 * $this->chars_max) {

@@ -24,7 +24,6 @@ const ADDRESS = '~\b[a-z][a-z0-9+.\-]{1,30}:/+[^\s<>"\'`()\[\]{}‹›]+'
     . '|(?:[\p{L}\p{N}](?:[\p{L}\p{N}\-]*[\p{L}\p{N}])?\.)+\p{L}{2,24}(?::\d+)?/[^\s<>"\'`()\[\]{}‹›]*'
     . '|\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?/[^\s<>"\'`()\[\]{}‹›]*~iu';
 const SCRIPT_ADDRESS = '~(?:javascript|vbscript|livescript):\S|\bdata:[a-z]+/[a-z]~iu';
-const CLOSING = '.,;:!?…/';
 
 /**
  * One line of plain text. Addresses stay only if $source, the post itself, holds them.
@@ -40,10 +39,15 @@ function clean_text(string $text, string $source): string
     }
     $text = strtr($text, ['<' => '‹', '>' => '›', '[' => '(', ']' => ')']);
     $text = preg_replace_callback(ADDRESS, static function (array $found) use ($source): string {
-        $address = rtrim($found[0], CLOSING);
-        return $address !== '' && strpos($source, $address) !== false ? $found[0] : ' ' . sentence_mark($found[0]);
+        $address = preg_replace('/[.,;:!?…\/]+$/u', '', $found[0]);
+        return $address && strpos($source, $address) !== false ? $found[0] : ' ' . sentence_mark($found[0]);
     }, $text);
     return trim((string) preg_replace('/\s+/u', ' ', (string) $text));
+}
+
+function is_utf8(string $text): bool
+{
+    return preg_match('//u', $text) === 1;
 }
 
 function without_tags(string $text): string

@@ -66,7 +66,7 @@ final class Ticket
 function text_of(array $body, string $name, int $bytes_max, string $pattern, ?string $default = null): string
 {
     $value = $body[$name] ?? $default;
-    if (!is_string($value) || strlen($value) > $bytes_max || !seems_utf8($value) || !preg_match($pattern, $value)) {
+    if (!is_string($value) || strlen($value) > $bytes_max || !is_utf8($value) || !preg_match($pattern, $value)) {
         throw invalid($name, "must be text of up to $bytes_max bytes in its form");
     }
     return $value;
