@@ -19,7 +19,7 @@ require_once ABSPATH . 'wp-admin/includes/admin.php';
 restore_error_handler();
 
 require '/usr/share/php/PHPUnit/Autoload.php';
-foreach (['Receiver', 'Http', 'PluginTestCase', 'ReceiverTestCase'] as $class) {
+foreach (['Receiver', 'Http', 'PluginTestCase', 'ReceiverTestCase', 'SenderTestCase'] as $class) {
     require __DIR__ . "/support/$class.php";
 }
 array_splice($argv, 1, 1);
