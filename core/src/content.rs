@@ -168,3 +168,28 @@ pub struct Answer {
     /// Price in millionths of a dollar.
     pub cost_microdollars: u64,
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+mod tests {
+    use super::*;
+
+    /// The plugin's PHP reads the same file.
+    #[test]
+    fn hashes_are_those_of_the_shared_vectors() {
+        let file = include_str!("../../proto/fixtures/hashes.json");
+        let file: serde_json::Value = serde_json::from_str(file).unwrap();
+        let vectors = file["vectors"].as_array().unwrap();
+        assert!(vectors.len() > 5);
+        for vector in vectors {
+            let parts: Vec<&str> =
+                vector["parts"].as_array().unwrap().iter().map(|p| p.as_str().unwrap()).collect();
+            let hash = ContentHash::of(&parts);
+            assert_eq!(vector["hash"], hash.to_string(), "{}", vector["name"]);
+            assert_eq!(hash.to_string().parse(), Ok(hash));
+        }
+        assert!("00".parse::<ContentHash>().is_err());
+        let upper = ContentHash::of(&[]).to_string().to_uppercase();
+        assert!(upper.parse::<ContentHash>().is_err());
+    }
+}

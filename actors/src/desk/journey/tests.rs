@@ -138,7 +138,7 @@ fn writing_in_words() {
     );
     let suggested = vec![Field::Title];
     let waits = PostEvent::WriteApplied { run, write, stored: vec![], kept: vec![], suggested };
-    told(&waits, "written", "write 3 changed nothing; title waits for an editor");
+    told(&waits, "written", "write 3 changed nothing; title suggested");
     let refused = PostEvent::WriteRefused { run, write };
     told(&refused, "refused", "write 3 refused: the text has changed and is read again");
 }

@@ -216,7 +216,7 @@ fn written(
         };
         format!("; {field} kept: {reason}")
     });
-    let suggested = suggested.iter().map(|field| format!("; {field} waits for an editor"));
+    let suggested = suggested.iter().map(|field| format!("; {field} suggested"));
     std::iter::once(applied).chain(kept).chain(suggested).collect()
 }
 
