@@ -203,7 +203,7 @@ fn written(
     plan: &[PlanStep],
 ) -> String {
     let applied = match stored {
-        [] if kept.is_empty() => format!("write {number} applied"),
+        [] if kept.is_empty() && suggested.is_empty() => format!("write {number} applied"),
         [] => format!("write {number} changed nothing"),
         stored => format!("write {number} applied: {}", list(stored)),
     };

@@ -1,10 +1,12 @@
 //! The rules, one sentence each: given a history, when a command comes, then these events follow.
 
+mod suggestions;
+
 use copydesk_proto::Timestamp;
 
 use super::testing::{START, answer, fold, incoming, policy, text, versioned};
 use super::*;
-use crate::content::{Field, FieldValue, Mode};
+use crate::content::{Field, FieldValue};
 use crate::failure::{Failure, FailureClass};
 use crate::holds::{Hold, HoldScope};
 
@@ -427,7 +429,8 @@ fn a_persons_words_end_the_run_as_kept() {
     desk.accept(incoming(1, "every", Some("a")));
     desk.enriched(1, 0, "a");
     desk.enriched(1, 1, "a");
-    let result = WriteResult::Applied { stored: vec![], kept: vec![Field::Excerpt] };
+    let result =
+        WriteResult::Applied { stored: vec![], kept: vec![Field::Excerpt], suggested: vec![] };
     assert_eq!(desk.written(1, 1, result), Ok("applied ended:Kept".to_owned()));
 }
 
@@ -492,55 +495,4 @@ fn a_checkpoint_stands_for_everything_before_it() {
     desk.applied(1, 1, "a");
     assert_eq!(desk.when(PostCommand::Checkpoint), Ok("checkpoint".to_owned()));
     assert_eq!(fold(desk.history.last()), desk.state());
-}
-
-#[test]
-fn suggestions_stay_with_us_where_the_site_takes_none() {
-    let mut desk = Desk::new();
-    desk.accept(incoming(1, "suggest", Some("a")));
-    desk.enriched(1, 0, "a");
-    assert_eq!(desk.enriched(1, 1, "a"), "answer1 ended:Suggested");
-}
-
-#[test]
-fn suggestions_go_to_a_site_that_takes_them() {
-    let mut desk = Desk::new();
-    desk.policy.suggests = true;
-    desk.accept(incoming(1, "suggest", Some("a")));
-    desk.enriched(1, 0, "a");
-    assert_eq!(desk.enriched(1, 1, "a"), "answer1 intend1x2 write?1");
-    let fields = desk.state().run.unwrap().write.unwrap().fields;
-    assert!(fields.iter().all(|field| field.mode == Mode::Suggest));
-    let suggested = vec![Field::Excerpt, Field::Tags];
-    let result = WriteResult::Applied { stored: vec![], kept: vec![], suggested };
-    assert_eq!(desk.written(1, 1, result), Ok("applied ended:Suggested".to_owned()));
-    assert_eq!(
-        desk.accept(incoming(2, "suggest", Some("a"))),
-        "accepted run2 skip0 skip1 ended:Unchanged"
-    );
-}
-
-#[test]
-fn what_a_run_does_with_suggestions_is_settled_when_it_starts() {
-    let mut desk = Desk::new();
-    desk.accept(incoming(1, "suggest", Some("a")));
-    desk.enriched(1, 0, "a");
-    desk.policy.suggests = true;
-    assert_eq!(desk.enriched(1, 1, "a"), "answer1 ended:Suggested");
-}
-
-#[test]
-fn a_write_ends_by_the_most_that_it_did() {
-    let stored = || vec![(Field::Excerpt, text("a"))];
-    let (tags, title) = (|| vec![Field::Tags], || vec![Field::Title]);
-    let check = |stored, kept, suggested, expected: &str| {
-        let mut desk = Desk::new();
-        desk.accept(incoming(1, "pass", None));
-        let result = WriteResult::Applied { stored, kept, suggested };
-        assert_eq!(desk.written(1, 1, result), Ok(format!("applied ended:{expected}")));
-    };
-    check(stored(), tags(), title(), "Applied");
-    check(vec![], tags(), title(), "Suggested");
-    check(vec![], tags(), vec![], "Kept");
-    check(vec![], vec![], vec![], "Applied");
 }
