@@ -290,7 +290,10 @@ fn write_numbers_count_up_and_effects_keep_order(history: &[PostEvent]) {
                 assert_eq!(write.0, last_write + 1);
                 last_write = write.0;
             }
-            PostEvent::RunEnded { run, end: End::Applied | End::Unchanged } => {
+            PostEvent::RunEnded {
+                run,
+                end: End::Applied | End::Kept | End::Suggested | End::Unchanged,
+            } => {
                 let version = versions[&run.0];
                 if let (Some(new), Some(old)) = (version, effective.and_then(|e| e.version)) {
                     assert!(!new.is_older_than(old), "an older version took effect");
