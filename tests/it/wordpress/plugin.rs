@@ -209,6 +209,26 @@ fn write_of(key: &PostKey, log: u64, write_number: u64, words: &str) -> Write {
     }
 }
 
+/// `copydesk check` looks at the plugin and names what is in the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn check_names_what_is_in_the_way_of_the_plugin() {
+    let wordpress = WordPress::with_plugin().await;
+    let check = |delivery: &str, code: i32, words: &str| {
+        let output = wordpress.node("embedded", delivery, "").run(&["check"]);
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(words), "{words:?} is missing: {said}");
+    };
+    check("plugin", 0, "Copydesk's plugin 0.1.0 answers, for post (publish)");
+    check("auto", 0, "Copydesk's plugin 0.1.0 answers");
+    wordpress.eval("update_option('copydesk_settings', ['post_types' => []]);", &[]);
+    check("plugin", 1, "no post type is chosen");
+    let user = wordpress.fact("user");
+    wordpress.eval("get_user_by('login', $args[0])->set_role('editor');", &[user]);
+    check("plugin", 1, "the user lacks copydesk_write");
+    check("auto", 0, "written by WordPress's own REST API, without suggestions");
+}
+
 /// Posts and updates of each; enough that every kill finds work under way.
 const POSTS: u64 = 8;
 const UPDATES: u64 = 3;
