@@ -51,10 +51,15 @@ $made = muted(function () use ($wpdb): array {
     }
     return $ids;
 });
-Copydesk\Sender\enqueue(
-    Copydesk\Sender\post_payload(get_post($made['waiting']), 'post.published'),
-    Copydesk\Sender\source_hash(get_post($made['waiting']))
-);
+// Each has been saved once; but for the last, Copydesk has taken the event.
+foreach (['failed', 'enriched', 'suggested', 'filtered', 'waiting'] as $name) {
+    $post = get_post($made[$name]);
+    Copydesk\Sender\enqueue(
+        Copydesk\Sender\post_payload($post, 'post.published'),
+        Copydesk\Sender\source_hash($post)
+    );
+}
+$wpdb->query($wpdb->prepare('UPDATE ' . table('outbox') . " SET state = 'sent' WHERE post_id <> %d", $made['waiting']));
 
 $robot = get_user_by('login', 'robot');
 $robot = $robot ? $robot->ID : wp_insert_user([

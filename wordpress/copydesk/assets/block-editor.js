@@ -1,6 +1,6 @@
 /** The panel in the block editor's sidebar. */
 ( function ( wp, copydesk ) {
-	const { createElement: el, useState } = wp.element;
+	const { createElement: el } = wp.element;
 	const { useSelect, useDispatch } = wp.data;
 	// WordPress 6.6 moved it.
 	const DocumentPanel =
@@ -8,7 +8,6 @@
 	const attributes = { title: 'title', excerpt: 'excerpt', tags: 'tags', categories: 'categories' };
 
 	function Sidebar() {
-		const [ count, setCount ] = useState( 0 );
 		const { id, type, restBase } = useSelect( ( select ) => {
 			const postType = select( 'core/editor' ).getCurrentPostType();
 			const definition = select( 'core' ).getPostType( postType );
@@ -18,6 +17,7 @@
 				restBase: definition && definition.rest_base,
 			};
 		}, [] );
+		const source = copydesk.useFeed( id );
 		const { receiveEntityRecords } = useDispatch( 'core' );
 		const { editPost } = useDispatch( 'core/editor' );
 
@@ -44,8 +44,8 @@
 		}
 		return el(
 			DocumentPanel,
-			{ name: 'copydesk', title: copydesk.title( count ), className: 'copydesk-panel' },
-			el( copydesk.Panel, { postId: id, onChange, onCount: setCount } )
+			{ name: 'copydesk', title: copydesk.title( source.count ), className: 'copydesk-panel' },
+			el( copydesk.Panel, { source, onChange } )
 		);
 	}
 

@@ -1,6 +1,6 @@
 /** The panel below the title in the classic editor. Not a meta box: one of those makes every save two. */
 ( function ( wp, copydesk, $ ) {
-	const { createElement: el, Fragment, useState } = wp.element;
+	const { createElement: el, Fragment } = wp.element;
 
 	/** The form sends all it holds: what was decided goes into it, or "Update" would bring the old words back. */
 	function onChange( fields ) {
@@ -25,12 +25,12 @@
 	}
 
 	function Box( { postId } ) {
-		const [ count, setCount ] = useState( 0 );
+		const source = copydesk.useFeed( postId );
 		return el(
 			Fragment,
 			null,
-			el( 'h2', null, copydesk.title( count ) ),
-			el( copydesk.Panel, { postId, onChange, onCount: setCount } )
+			el( 'h2', null, copydesk.title( source.count ) ),
+			el( copydesk.Panel, { source, onChange } )
 		);
 	}
 

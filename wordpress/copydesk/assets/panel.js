@@ -171,15 +171,18 @@ window.copydesk = ( function ( wp ) {
 		return error && error.message ? error.message : __( 'No answer from the site. Please try again.', 'copydesk' );
 	}
 
-	function useFeed( postId, onCount ) {
+	/** What the site knows about the post. Kept by the owner of the panel, whose title tells the number. */
+	function useFeed( postId ) {
 		const [ feed, setFeed ] = useState( null );
 		const [ problem, setProblem ] = useState( '' );
 		const load = useCallback( () => {
+			if ( ! postId ) {
+				return Promise.resolve();
+			}
 			const of = ( what ) => wp.apiFetch( { path: base + 'posts/' + postId + '/' + what } );
 			return Promise.all( [ of( 'suggestions' ), of( 'history' ) ] ).then(
 				( [ { suggestions }, { history } ] ) => {
 					setFeed( { suggestions, history } );
-					onCount( suggestions.length );
 				},
 				( error ) => setProblem( said( error ) )
 			);
@@ -187,17 +190,15 @@ window.copydesk = ( function ( wp ) {
 		useEffect( () => {
 			load();
 		}, [ load ] );
-		return { feed, load, problem, setProblem };
+		return { feed, load, problem, setProblem, count: feed ? feed.suggestions.length : 0 };
 	}
 
 	/**
 	 * @param {Object}   props
-	 * @param {number}   props.postId
+	 * @param {Object}   props.source   Of useFeed.
 	 * @param {Function} props.onChange Gets {field: {value, terms}} of what the site now holds; may return a promise.
-	 * @param {Function} props.onCount  Gets the number of open suggestions.
 	 */
-	function Panel( { postId, onChange, onCount } ) {
-		const { feed, load, problem, setProblem } = useFeed( postId, onCount );
+	function Panel( { source: { feed, load, problem, setProblem }, onChange } ) {
 		const [ busy, setBusy ] = useState( false );
 		const top = useRef();
 
@@ -274,5 +275,5 @@ window.copydesk = ( function ( wp ) {
 			: __( 'Copydesk', 'copydesk' );
 	}
 
-	return { Panel, title };
+	return { Panel, title, useFeed };
 } )( window.wp );

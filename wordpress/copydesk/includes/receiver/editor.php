@@ -52,7 +52,8 @@ function load_in_block_editor(): void
 
 function show_in_classic_editor(\WP_Post $post): void
 {
-    if ($post->post_status === 'auto-draft' || !has_panel($post)) {
+    // The block editor fires this hook too, to collect hidden fields of old plugins.
+    if (get_current_screen()->is_block_editor() || $post->post_status === 'auto-draft' || !has_panel($post)) {
         return;
     }
     wp_enqueue_script('copydesk-classic-editor');

@@ -93,12 +93,13 @@ function states(int $post_id): array
     if (!isset($known[$post_id])) {
         global $wpdb, $wp_query;
         $ids = array_unique(array_merge([$post_id], wp_list_pluck((array) $wp_query->posts, 'ID')));
-        $known += array_fill_keys($ids, ['state' => '']);
-        $open = 'SELECT COUNT(*) FROM ' . table('suggestions') . " o WHERE o.post_id = ID AND o.state = 'open'";
-        $sql = "SELECT ID, " . state_case() . " AS state, cds.state AS said, cds.cause, ($open) AS suggestions,
-            cdo.state AS row_state, cdo.last_status, cdo.last_error, cdo.attempts
-            FROM $wpdb->posts" . state_joins() . 'WHERE ID IN (' . implode(',', array_map('intval', $ids)) . ')';
-        $known = array_column(rows($sql), null, 'ID') + $known;
+        $open = 'SELECT COUNT(*) FROM ' . table('suggestions')
+            . " o WHERE o.post_id = $wpdb->posts.ID AND o.state = 'open'";
+        $sql = "SELECT $wpdb->posts.ID AS post, " . state_case() . " AS state, cds.state AS said, cds.cause,
+            ($open) AS suggestions, cdo.state AS row_state, cdo.last_status, cdo.last_error
+            FROM $wpdb->posts" . state_joins()
+            . "WHERE $wpdb->posts.ID IN (" . implode(',', array_map('intval', $ids)) . ')';
+        $known = array_column(rows($sql), null, 'post') + $known;
     }
     return $known[$post_id];
 }
@@ -172,7 +173,8 @@ function show_filter(string $post_type): void
         . esc_html__('Filter by what Copydesk did', 'copydesk') . '</label>';
     echo '<select name="' . esc_attr(FILTER) . '" id="' . esc_attr(FILTER) . '">';
     foreach (['' => __('All of Copydesk', 'copydesk')] + state_labels() as $state => $label) {
-        printf('<option value="%s"%s>%s</option>', esc_attr($state), selected($chosen, $state, false), esc_html($label));
+        $is_chosen = selected($chosen, $state, false);
+        printf('<option value="%s"%s>%s</option>', esc_attr($state), $is_chosen, esc_html($label));
     }
     echo '</select>';
 }
