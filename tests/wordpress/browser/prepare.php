@@ -16,8 +16,8 @@ $made = muted(function () use ($wpdb): array {
     foreach (get_posts(['numberposts' => -1, 'post_status' => 'any']) as $post) {
         wp_delete_post($post->ID, true);
     }
-    foreach (['copydesk_test_classic', 'copydesk_test_seo', 'copydesk_test_render', 'copydesk_test_filter'] as $option) {
-        delete_option($option);
+    foreach (['classic', 'seo', 'render', 'filter'] as $kind) {
+        delete_option("copydesk_test_$kind");
     }
     // Nobody listens there: what is to be sent waits.
     update_option('copydesk_settings', ['endpoint' => 'http://127.0.0.1:9/webhooks/news']);
@@ -33,8 +33,8 @@ $made = muted(function () use ($wpdb): array {
         'enriched' => 'Night buses run again from May',
         'suggested' => 'Council votes on the new harbour line',
     ];
-    $text = '<!-- wp:paragraph --><p>The city council will vote on Thursday on a tram line from the main station to the '
-        . 'harbour. The line would open in 2031 and cost 412 million euros, of which the state pays two thirds.</p>'
+    $text = '<!-- wp:paragraph --><p>The city council will vote on Thursday on a tram line from the main station to '
+        . 'the harbour. The line would open in 2031 and cost 412 million euros, of which the state pays two thirds.</p>'
         . '<!-- /wp:paragraph -->';
     $minutes = 5;
     $ids = [];

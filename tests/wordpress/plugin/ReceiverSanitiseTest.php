@@ -2,6 +2,7 @@
 
 namespace Copydesk\Tests;
 
+use function Copydesk\Receiver\clean_text;
 use function Copydesk\table;
 
 /** What a model that obeys an attacker sends comes out as plain text, in the database and on the page. */
@@ -151,11 +152,16 @@ final class ReceiverSanitiseTest extends ReceiverTestCase
         $decoded = html_entity_decode($text, ENT_QUOTES | ENT_HTML5, 'UTF-8');
         self::assertDoesNotMatchRegularExpression('/[<>\[\]]/', $decoded, $what);
         self::assertDoesNotMatchRegularExpression('/(?:javascript|vbscript|data):\S|evil\.example/i', $decoded, $what);
-        $unseen = '/[\x{00}-\x{1F}\x{7F}-\x{9F}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{206F}\x{FEFF}\x{E0000}-\x{E0FFF}]/u';
+        $unseen = '/[\x{00}-\x{1F}\x{7F}-\x{9F}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{206F}\x{FEFF}'
+            . '\x{E0000}-\x{E0FFF}]/u';
         self::assertDoesNotMatchRegularExpression($unseen, $decoded, $what);
     }
 
-    /** The corner of the page where the test site prints all fields of posts, as careless themes do. @param int[] $ids */
+    /**
+     * The corner of the page where the test site prints all fields of posts, as careless themes do.
+     *
+     * @param int[] $ids
+     */
     private function assertHarmlessPage(array $ids): void
     {
         $page = Http::anonymous()->get('/?copydesk_render=' . implode(',', $ids));
@@ -185,27 +191,28 @@ final class ReceiverSanitiseTest extends ReceiverTestCase
     public function testCleanTextStaysAsItIs(): void
     {
         $clean = [
-            'AT&T and R&D', '5 ‹ 6 & 7 › 3', 'Größe – 日本 😀', "می\u{200c}خواهم", "👩\u{200d}🚀 in space", '100 % or 50%', 'No. #1 of 3',
-            'javascript: the good parts', 'He said "no" (twice)', "L'été à l'œuvre…", 'a.b.c e.g. 3.14', 'C:\\temp\\new', '1 < 2',
+            'AT&T and R&D', '5 ‹ 6 & 7 › 3', 'Größe – 日本 😀', "می\u{200c}خواهم", "👩\u{200d}🚀 in space",
+            '100 % or 50%', 'No. #1 of 3', 'javascript: the good parts', 'He said "no" (twice)',
+            "L'été à l'œuvre…", 'a.b.c e.g. 3.14', 'C:\\temp\\new', '1 < 2',
         ];
         foreach ($clean as $text) {
-            self::assertSame(strtr($text, ['<' => '‹']), \Copydesk\Receiver\clean_text($text, ''), $text);
+            self::assertSame(strtr($text, ['<' => '‹']), clean_text($text, ''), $text);
         }
         $own = 'Read https://press.example/r?a=1 now.';
-        self::assertSame($own, \Copydesk\Receiver\clean_text($own, 'See <a href="https://press.example/r?a=1">this</a>.'));
-        self::assertSame('Read .', \Copydesk\Receiver\clean_text('Read https://evil.example/.', 'See https://press.example/r'));
-        self::assertSame("\u{e9}", \Copydesk\Receiver\clean_text("e\u{301}", ''));
+        self::assertSame($own, clean_text($own, 'See <a href="https://press.example/r?a=1">this</a>.'));
+        self::assertSame('Read .', clean_text('Read https://evil.example/.', 'See https://press.example/r'));
+        self::assertSame("\u{e9}", clean_text("e\u{301}", ''));
     }
 
     public function testCleaningTwiceChangesNothing(): void
     {
         foreach (self::HOSTILE as $text) {
             try {
-                $once = \Copydesk\Receiver\clean_text($text, '');
+                $once = clean_text($text, '');
             } catch (\Copydesk\Receiver\ActiveContent $e) {
                 continue;
             }
-            self::assertSame($once, \Copydesk\Receiver\clean_text($once, ''), $text);
+            self::assertSame($once, clean_text($once, ''), $text);
         }
     }
 }
