@@ -77,6 +77,10 @@ final class ReceiverPeopleTest extends ReceiverTestCase
         self::assertSame(['Second'], array_column(self::suggestions($id), 'value'));
         $this->decide(self::suggestions($id)[0]['id'], ['action' => 'accept']);
         self::assertSame('Second', self::stored($id)->post_title);
+        self::assertSame(1, self::countRows('outbox'), 'a title is what an enrichment reads: its change is an event');
+        $this->undo(['writes' => [self::history($id)[0]['id']]]);
+        self::assertSame('A title', self::stored($id)->post_title);
+        self::assertSame(2, self::countRows('outbox'));
     }
 
     public function testTermsAreAcceptedAndUndone(): void
