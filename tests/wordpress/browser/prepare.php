@@ -53,11 +53,9 @@ $made = muted(function () use ($wpdb): array {
 });
 // Each has been saved once; but for the last, Copydesk has taken the event.
 foreach (['failed', 'enriched', 'suggested', 'filtered', 'waiting'] as $name) {
-    $post = get_post($made[$name]);
-    Copydesk\Sender\enqueue(
-        Copydesk\Sender\post_payload($post, 'post.published'),
-        Copydesk\Sender\source_hash($post)
-    );
+    Copydesk\Sender\enqueue($made[$name], 0, function (WP_Post $post): array {
+        return [Copydesk\Sender\post_payload($post, 'post.published'), Copydesk\Sender\source_hash($post)];
+    });
 }
 $wpdb->query($wpdb->prepare('UPDATE ' . table('outbox') . " SET state = 'sent' WHERE post_id <> %d", $made['waiting']));
 

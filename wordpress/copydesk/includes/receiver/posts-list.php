@@ -220,9 +220,15 @@ function enrich_again(): void
     if (!has_panel($post) || !is_sent_status($post->post_status)) {
         wp_die(esc_html__('You may not edit this post.', 'copydesk'), '', ['response' => 403]);
     }
-    // A hash of its own: the outbox takes no event twice for the same state of a post.
-    $hash = content_hash([source_hash($post), 'again', (string) now_ms()]);
-    $sent = enqueue(post_payload($post, 'post.updated') + ['again' => true], $hash);
+    $sent = enqueue($post->ID, 0, static function (?\WP_Post $post): ?array {
+        // A hash of its own: the outbox takes no event twice for the same state of a post.
+        return $post
+            ? [
+                post_payload($post, 'post.updated') + ['again' => true],
+                content_hash([source_hash($post), 'again', (string) now_ms()]),
+            ]
+            : null;
+    });
     if ($sent) {
         send_after_response();
     }
