@@ -22,7 +22,8 @@ final class ReceiverApplyTest extends ReceiverTestCase
     {
         $id = self::makePost(['post_excerpt' => 'By hand', 'tags_input' => ['R & D']]);
         $answer = self::copydesk()->rest('GET', "/copydesk/v1/posts/$id")['json'];
-        self::assertSame(['A title', 'Some text.', 'By hand'], [$answer['title'], $answer['content'], $answer['excerpt']]);
+        $texts = [$answer['title'], $answer['content'], $answer['excerpt']];
+        self::assertSame(['A title', 'Some text.', 'By hand'], $texts);
         self::assertSame([['R & D'], ['Uncategorized']], [$answer['tags'], $answer['categories']]);
         self::assertSame(\Copydesk\content_hash(['A title', 'Some text.']), $answer['input_hash']);
         self::assertSame(['hash' => self::hash('By hand'), 'owner' => 'human'], $answer['fields']['excerpt']);
@@ -35,12 +36,14 @@ final class ReceiverApplyTest extends ReceiverTestCase
     {
         $id = self::makePost();
         $text = 'Größe – 日本 😀 "quoted" \\ back\\slash & more \'s';
-        $fields = self::applied($id, self::write(7, [self::field('excerpt', $text)], ['input_hash' => input_hash(get_post($id))]));
+        $write = self::write(7, [self::field('excerpt', $text)], ['input_hash' => input_hash(get_post($id))]);
+        $fields = self::applied($id, $write);
         self::assertSame(['outcome' => 'applied', 'hash' => self::hash($text)], $fields['excerpt']);
         self::assertSame($text, self::stored($id)->post_excerpt);
         self::assertSame('copydesk', self::owner($id, 'excerpt'));
         $row = self::history($id)[0];
-        self::assertSame(['', $text, 'test-model', 3], [$row['before'], $row['after'], $row['model'], $row['prompt_version']]);
+        $kept = [$row['before'], $row['after'], $row['model'], $row['prompt_version']];
+        self::assertSame(['', $text, 'test-model', 3], $kept);
         self::assertNull($row['approved_by']);
     }
 
@@ -67,7 +70,8 @@ final class ReceiverApplyTest extends ReceiverTestCase
         $fenced = self::apply($id, self::write(8, [], ['epoch' => 1]));
         self::assertRefused(409, 'copydesk_fenced', $fenced);
         self::assertSame(2, $fenced['json']['data']['current_epoch']);
-        self::assertRefused(409, 'copydesk_conflict', self::apply($id, self::write(7, [self::field('excerpt', 'Other')], ['epoch' => 2])));
+        $other = self::write(7, [self::field('excerpt', 'Other')], ['epoch' => 2]);
+        self::assertRefused(409, 'copydesk_conflict', self::apply($id, $other));
         self::assertSame('Summary 7', self::stored($id)->post_excerpt);
         // A newer owner counts from where it likes.
         self::applied($id, self::write(1, [], ['epoch' => 3]));
@@ -83,8 +87,9 @@ final class ReceiverApplyTest extends ReceiverTestCase
         self::assertRefused(409, 'copydesk_fenced', self::apply($id, self::write(9, [], ['log' => '9'])));
         self::applied($id, self::write(1, [], ['log' => '18446744073709551614']));
         self::applied($id, self::write(1, [], ['log' => '18446744073709551615']));
-        self::assertRefused(409, 'copydesk_fenced', self::apply($id, self::write(9, [], ['log' => '18446744073709551614'])));
-        self::assertRefused(409, 'copydesk_fenced', self::apply($id, self::write(9, [], ['log' => '9999999999999999999'])));
+        foreach (['18446744073709551614', '9999999999999999999'] as $older) {
+            self::assertRefused(409, 'copydesk_fenced', self::apply($id, self::write(9, [], ['log' => $older])));
+        }
     }
 
     public function testAChangedPostIs412AndStaysAsItIs(): void
@@ -170,7 +175,8 @@ final class ReceiverApplyTest extends ReceiverTestCase
             self::assertRefused(400, 'rest_invalid_param', $answer);
             self::assertSame('', self::stored($id)->post_excerpt, $what);
         }
-        $header = self::copydesk()->rest('POST', "/copydesk/v1/posts/$id/apply", self::write(1), ['X-Copydesk-Write' => '2']);
+        $route = "/copydesk/v1/posts/$id/apply";
+        $header = self::copydesk()->rest('POST', $route, self::write(1), ['X-Copydesk-Write' => '2']);
         self::assertRefused(400, 'rest_invalid_param', $header);
         self::assertSame(400, self::copydesk()->send('POST', "/wp-json/copydesk/v1/posts/$id/apply", '{"a":', [
             'Content-Type' => 'application/json',
@@ -192,7 +198,8 @@ final class ReceiverApplyTest extends ReceiverTestCase
         self::assertSame([$ids[0], 999999, $ids[1], $ids[2]], array_column($answer['json']['results'], 'id'));
         self::assertSame('Summary 1', self::stored($ids[2])->post_excerpt);
         $many = ['writes' => array_fill(0, 51, $writes[0])];
-        self::assertRefused(400, 'rest_invalid_param', self::copydesk()->rest('POST', '/copydesk/v1/posts/apply', $many));
+        $answer = self::copydesk()->rest('POST', '/copydesk/v1/posts/apply', $many);
+        self::assertRefused(400, 'rest_invalid_param', $answer);
     }
 
     public function testTermsAreAddedFromThoseThatExist(): void
@@ -224,7 +231,11 @@ final class ReceiverApplyTest extends ReceiverTestCase
     public function testMetaOnlyUnderTheKeysThatTheSiteAllows(): void
     {
         $id = self::makePost();
-        $write = [self::field('meta:summary_de', 'Kurz'), self::field('meta:_edit_lock', 'x'), self::field('seo_description', 'Short')];
+        $write = [
+            self::field('meta:summary_de', 'Kurz'),
+            self::field('meta:_edit_lock', 'x'),
+            self::field('seo_description', 'Short'),
+        ];
         $fields = self::applied($id, self::write(1, $write));
         self::assertSame(['no_such_field'], array_values(array_unique(array_column($fields, 'reason'))));
         update_option('copydesk_meta_keys', ['summary_de', '_edit_lock']);
@@ -240,7 +251,8 @@ final class ReceiverApplyTest extends ReceiverTestCase
     /** An update saves all columns, and Copydesk's user may write no HTML: the person's must come through untouched. */
     public function testContentOfThePersonIsNotTouched(): void
     {
-        $content = "<!-- wp:html -->\n<script>1 && 2</script><iframe src=\"https://video.example/\"></iframe>\n<!-- /wp:html --> \\d";
+        $content = "<!-- wp:html -->\n<script>1 && 2</script><iframe src=\"https://video.example/\"></iframe>\n"
+            . '<!-- /wp:html --> \\d';
         wp_set_current_user(self::state()['users']['admin']['id']);
         $id = self::makePost(['post_content' => $content, 'post_title' => 'A <em>title</em> & "more"']);
         $before = get_post($id);
@@ -249,7 +261,8 @@ final class ReceiverApplyTest extends ReceiverTestCase
         $after = self::stored($id);
         self::assertSame('Summary 1', $after->post_excerpt);
         self::assertSame([$before->post_title, $content], [$after->post_title, $after->post_content]);
-        foreach (['post_status', 'post_author', 'post_date', 'post_date_gmt', 'post_name', 'comment_status'] as $column) {
+        $others = ['post_status', 'post_author', 'post_date', 'post_date_gmt', 'post_name', 'comment_status'];
+        foreach ($others as $column) {
             self::assertSame($before->$column, $after->$column, $column);
         }
     }
@@ -268,7 +281,7 @@ final class ReceiverApplyTest extends ReceiverTestCase
 
     public function testOurOwnWriteIsNoEvent(): void
     {
-        update_option('copydesk_settings', ['endpoint' => 'http://127.0.0.1:9/', 'post_types' => ['post'], 'statuses' => ['publish']]);
+        update_option('copydesk_settings', ['endpoint' => 'http://127.0.0.1:9/']);
         $id = self::makePost();
         wp_insert_term('Sport', 'post_tag');
         self::applied($id, self::write(1, [self::field('excerpt', 'Short'), self::field('tags', ['Sport'])]));

@@ -46,7 +46,7 @@ final class ReceiverEventsTest extends ReceiverTestCase
     {
         $bad = [
             ['source' => ''], ['source' => '<b></b>'], ['external_id' => 7], ['metadata' => 'text'],
-            ['metadata' => ['x' => str_repeat('y', 70000)]], ['summary' => str_repeat('x', 2001)], ['status' => null, 'log' => ''],
+            ['metadata' => ['x' => str_repeat('y', 70000)]], ['summary' => str_repeat('x', 2001)], ['log' => ''],
             ['summary' => 'javascript:alert(1)'],
         ];
         foreach ($bad as $more) {

@@ -16,7 +16,8 @@ final class ReceiverOwnershipTest extends ReceiverTestCase
             self::field('excerpt', 'Made', 'apply', $read['fields']['excerpt']['hash']),
         ], ['input_hash' => $read['input_hash']]);
         $fields = self::applied($id, $write);
-        self::assertSame(['outcome' => 'suggested', 'reason' => 'human_owned', 'hash' => self::hash('Written by hand')], $fields['excerpt']);
+        $expected = ['outcome' => 'suggested', 'reason' => 'human_owned', 'hash' => self::hash('Written by hand')];
+        self::assertSame($expected, $fields['excerpt']);
         self::assertSame('Written by hand', self::stored($id)->post_excerpt);
         self::assertSame(['Made'], array_column(self::suggestions($id), 'value'));
         self::assertSame(['Written by hand'], array_column(self::suggestions($id), 'current'));

@@ -29,12 +29,14 @@ final class ReceiverPeopleTest extends ReceiverTestCase
             $suggestion['model'], $suggestion['prompt_version'],
         ]);
         $answer = $this->decide($suggestion['id'], ['action' => 'accept']);
-        self::assertSame(['accepted', 'Summary 1'], [$answer['json']['status'], $answer['json']['fields']['excerpt']['value']]);
+        self::assertSame('accepted', $answer['json']['status']);
+        self::assertSame('Summary 1', $answer['json']['fields']['excerpt']['value']);
         self::assertSame('Summary 1', self::stored($id)->post_excerpt);
         self::assertSame('copydesk', self::owner($id, 'excerpt'));
         self::assertSame([], self::suggestions($id));
         $row = self::history($id)[0];
-        self::assertSame(['By hand', 'Summary 1', 'Chief', true], [$row['before'], $row['after'], $row['approved_by'], $row['can_undo']]);
+        $kept = [$row['before'], $row['after'], $row['approved_by'], $row['can_undo']];
+        self::assertSame(['By hand', 'Summary 1', 'Chief', true], $kept);
         self::assertRefused(409, 'copydesk_decided', $this->decide($suggestion['id'], ['action' => 'accept']));
         self::assertSame(1, self::countRows('writes'));
         // The next write may change what an editor has approved.
@@ -58,7 +60,8 @@ final class ReceiverPeopleTest extends ReceiverTestCase
     {
         $id = self::makePost();
         self::applied($id, self::write(1, [self::field('excerpt', 'No thanks', 'suggest')]));
-        self::assertSame('dismissed', $this->decide(self::suggestions($id)[0]['id'], ['action' => 'dismiss'])['json']['status']);
+        $answer = $this->decide(self::suggestions($id)[0]['id'], ['action' => 'dismiss']);
+        self::assertSame('dismissed', $answer['json']['status']);
         $fields = self::applied($id, self::write(2, [self::field('excerpt', 'No thanks', 'suggest')]));
         self::assertSame(['kept', 'dismissed'], [$fields['excerpt']['outcome'], $fields['excerpt']['reason']]);
         self::assertSame('', self::stored($id)->post_excerpt);
@@ -74,6 +77,10 @@ final class ReceiverPeopleTest extends ReceiverTestCase
         self::assertSame(['Second'], array_column(self::suggestions($id), 'value'));
         $this->decide(self::suggestions($id)[0]['id'], ['action' => 'accept']);
         self::assertSame('Second', self::stored($id)->post_title);
+        self::assertSame(1, self::countRows('outbox'), 'a title is what an enrichment reads: its change is an event');
+        $this->undo(['writes' => [self::history($id)[0]['id']]]);
+        self::assertSame('A title', self::stored($id)->post_title);
+        self::assertSame(2, self::countRows('outbox'));
     }
 
     public function testTermsAreAcceptedAndUndone(): void
@@ -145,8 +152,11 @@ final class ReceiverPeopleTest extends ReceiverTestCase
 
     public function testUndoMustSayWhat(): void
     {
-        foreach ([[], ['filter' => []], ['filter' => ['colour' => 'red']], ['writes' => []], ['writes' => range(1, 201)]] as $body) {
-            self::assertSame(400, self::editor()->rest('POST', '/copydesk/v1/undo', $body)['status'], json_encode($body));
+        $colour = ['filter' => ['colour' => 'red']];
+        $wrong = [[], ['filter' => []], $colour, ['writes' => []], ['writes' => range(1, 201)]];
+        foreach ($wrong as $body) {
+            $answer = self::editor()->rest('POST', '/copydesk/v1/undo', $body);
+            self::assertSame(400, $answer['status'], json_encode($body));
         }
     }
 
@@ -162,9 +172,12 @@ final class ReceiverPeopleTest extends ReceiverTestCase
             global $wpdb;
             return (int) $wpdb->get_var('SELECT id FROM ' . table('writes') . " WHERE post_id = $id");
         };
-        self::assertSame(403, $author->rest('POST', '/copydesk/v1/undo', ['writes' => [$write($own), $write($others)]])['status']);
-        self::assertSame(403, $author->rest('POST', '/copydesk/v1/undo', ['filter' => ['field' => 'excerpt']])['status']);
-        self::assertSame(1, $author->rest('POST', '/copydesk/v1/undo', ['filter' => ['post_id' => $own]])['json']['undone']);
+        $undo = function (array $body) use ($author): array {
+            return $author->rest('POST', '/copydesk/v1/undo', $body);
+        };
+        self::assertSame(403, $undo(['writes' => [$write($own), $write($others)]])['status']);
+        self::assertSame(403, $undo(['filter' => ['field' => 'excerpt']])['status']);
+        self::assertSame(1, $undo(['filter' => ['post_id' => $own]])['json']['undone']);
         self::assertSame('Summary 1', self::stored($others)->post_excerpt);
     }
 

@@ -7,7 +7,9 @@ use function Copydesk\table;
 /** Who may call what: every route of the receiver, every role. */
 final class ReceiverRolesTest extends ReceiverTestCase
 {
-    private const ROLES = ['nobody', 'subscriber', 'contributor', 'author', 'owner', 'editor', 'administrator', 'copydesk'];
+    private const ROLES = [
+        'nobody', 'subscriber', 'contributor', 'author', 'owner', 'editor', 'administrator', 'copydesk',
+    ];
 
     // "owner" is the post's own author, "author" another one. 401 is for those who are not logged in.
     private const MATRIX = [
@@ -28,7 +30,13 @@ final class ReceiverRolesTest extends ReceiverTestCase
 
     private static function http(string $role): Http
     {
-        $logins = ['subscriber' => 'reader', 'contributor' => 'intern', 'owner' => 'writer', 'editor' => 'desk', 'administrator' => 'admin'];
+        $logins = [
+            'subscriber' => 'reader',
+            'contributor' => 'intern',
+            'owner' => 'writer',
+            'editor' => 'desk',
+            'administrator' => 'admin',
+        ];
         if ($role === 'nobody') {
             return Http::anonymous();
         }

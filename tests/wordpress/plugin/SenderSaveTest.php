@@ -122,15 +122,18 @@ final class SenderSaveTest extends SenderTestCase
         $nonce = Http::find('/createNonceMiddleware\(\s*"([^"]+)"/', $page);
         $answer = $browser->rest('POST', "/wp/v2/posts/$id", ['content' => 'By blocks'], ['X-WP-Nonce' => $nonce]);
         self::assertSame(200, $answer['status'], $answer['body']);
-        $answer = $browser->post("/wp-admin/post.php?post=$id&action=edit&meta-box-loader=1", [
+        $url = json_decode(Http::find('/_wpMetaBoxUrl = ("[^;]+");/', $page));
+        self::assertStringContainsString('meta-box-loader=1', $url);
+        $answer = $browser->post(self::path($url), [
             'action' => 'editpost',
             'post_ID' => $id,
             'post_type' => 'post',
-            '_wpnonce' => Http::find('/name="_wpnonce" value="([^"]+)"/', $page),
+            '_wpnonce' => Http::find('/metabox-base-form.*?name="_wpnonce" value="([^"]+)"/s', $page),
             'original_post_status' => 'publish',
         ]);
-        self::assertContains($answer['status'], [200, 302]);
-        self::assertSame('By blocks', $this->oneEvent($id, 'post.published')['content']);
+        self::assertSame(302, $answer['status']);
+        self::assertSame('By blocks', $this->oneEvent($id, 'post.updated')['content']);
+        $this->noEvent();
     }
 
     public function testQuickEditAndBulkEdit(): void
@@ -151,7 +154,6 @@ final class SenderSaveTest extends SenderTestCase
             'comment_status' => 'open',
         ]);
         self::assertStringContainsString('Quick', $answer['body']);
-        // The first this plugin sees of a post is its publication to Copydesk.
         self::assertSame('Quick', $this->oneEvent($ids[0], 'post.updated')['title']);
 
         $query = http_build_query([
@@ -199,8 +201,11 @@ final class SenderSaveTest extends SenderTestCase
 
         // A plugin that saves the post again while it is being saved.
         $again = function (int $saved) use ($id, &$again): void {
-            remove_action('save_post', $again);
-            wp_update_post(['ID' => $saved, 'post_content' => 'by the other plugin']);
+            // Old versions save the revision first.
+            if ($saved === $id) {
+                remove_action('save_post', $again);
+                wp_update_post(['ID' => $id, 'post_content' => 'by the other plugin']);
+            }
         };
         add_action('save_post', $again);
         wp_update_post(['ID' => $id, 'post_content' => 'by the editor']);
@@ -334,13 +339,17 @@ final class SenderSaveTest extends SenderTestCase
     {
         $ids = [self::makePost(), self::makePost()];
         self::settings(['endpoint' => '']);
-        $code = 'foreach (range(1, 15) as $i) { foreach ($args as $id) {
+        $code = 'foreach (range(1, 10) as $i) { foreach ($args as $id) {
             wp_update_post(["ID" => $id, "post_content" => getmypid() . " $i"]); } }';
         self::inParallel(4, $code, $ids);
+        wp_cache_flush();
         foreach ($ids as $id) {
-            $sequences = array_map('intval', array_column($this->outbox($id), 'sequence'));
-            sort($sequences);
-            self::assertSame(range(1, 60), $sequences);
+            $rows = array_column($this->outbox($id), 'body', 'sequence');
+            ksort($rows);
+            // Saves at the same moment may be one event: each is about the state that it finds.
+            self::assertGreaterThanOrEqual(10, count($rows));
+            self::assertSame(range(1, count($rows)), array_keys($rows));
+            self::assertSame(get_post($id)->post_content, json_decode(end($rows), true)['content']);
         }
     }
 
@@ -355,7 +364,7 @@ final class SenderSaveTest extends SenderTestCase
         $event = $this->oneEvent($id, 'post.published');
         self::assertArrayNotHasKey('content', $event);
         self::assertSame('Long', $event['title']);
-        $body = \Copydesk\Sender\encode(['content' => str_repeat('日', 262144 / 6 - 10), 'title' => 'x']);
+        $body = \Copydesk\Sender\encode(['content' => str_repeat('日', 43600), 'title' => 'x']);
         self::assertLessThanOrEqual(262144, strlen($body));
         self::assertArrayHasKey('content', json_decode($body, true));
 

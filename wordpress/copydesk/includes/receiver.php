@@ -26,6 +26,10 @@ require __DIR__ . '/receiver/events.php';
 require __DIR__ . '/receiver/routes.php';
 require __DIR__ . '/receiver/decisions.php';
 require __DIR__ . '/receiver/people-routes.php';
+if (is_admin()) {
+    require __DIR__ . '/receiver/editor.php';
+    require __DIR__ . '/receiver/posts-list.php';
+}
 
 \Copydesk\on_install('receiver', 1, static function (): void {
     create_tables();

@@ -37,8 +37,8 @@ final class Receiver
         }
         $command = [PHP_BINARY, '-S', "127.0.0.1:{$this->port}", __DIR__ . '/receiver-router.php'];
         $log = ['file', "{$this->dir}/log", 'a'];
-        // Several workers, so that one slow answer does not hold the others; its own session, to end them together.
-        array_unshift($command, 'setsid', '--wait');
+        // Several workers, so that a slow answer does not hold the others; one group, to end them together.
+        array_unshift($command, 'setsid');
         $environment = ['RECEIVER_DIR' => $this->dir, 'PHP_CLI_SERVER_WORKERS' => '6', 'PATH' => getenv('PATH')];
         $this->process = proc_open($command, [['file', '/dev/null', 'r'], $log, $log], $pipes, null, $environment);
         PluginTestCase::waitFor('the receiver to listen', function (): bool {
@@ -53,11 +53,7 @@ final class Receiver
         if (!$this->process) {
             return;
         }
-        $child = (int) shell_exec('ps -o pid= --ppid ' . proc_get_status($this->process)['pid']);
-        if ($child > 0) {
-            shell_exec("kill -KILL -- -$child 2>/dev/null");
-        }
-        proc_terminate($this->process, 9);
+        posix_kill(-proc_get_status($this->process)['pid'], SIGKILL);
         proc_close($this->process);
         $this->process = null;
     }

@@ -55,14 +55,13 @@ abstract class SenderTestCase extends PluginTestCase
         return $came;
     }
 
-    /** Nothing has come, and nothing waits. */
+    /** Nothing waits, and nothing has come. */
     protected function noEvent(): void
     {
-        self::assertSame([], array_column($this->copydesk->requests(), 'body'));
-        $waiting = array_filter($this->outbox(), function (array $row): bool {
-            return in_array($row['state'], ['open', 'due'], true);
+        self::waitFor('the outbox to be sent', function (): bool {
+            return array_intersect(['open', 'due'], array_column($this->outbox(), 'state')) === [];
         });
-        self::assertSame([], array_values($waiting));
+        self::assertSame([], array_column($this->copydesk->requests(), 'body'));
     }
 
     protected static function tag(string $name): int
@@ -74,7 +73,7 @@ abstract class SenderTestCase extends PluginTestCase
     /** Path and query of an address of the site. */
     protected static function path(string $url): string
     {
-        return substr(wp_parse_url($url, PHP_URL_PATH) . '?' . wp_parse_url($url, PHP_URL_QUERY), 0);
+        return wp_parse_url($url, PHP_URL_PATH) . '?' . wp_parse_url($url, PHP_URL_QUERY);
     }
 
     /** Runs PHP in $count other processes of the site at once, and waits for all. */
@@ -84,7 +83,8 @@ abstract class SenderTestCase extends PluginTestCase
         $command = array_merge([$eval, COPYDESK_SITE_DIR, '-e', $code], array_map('strval', $arguments));
         $running = [];
         for ($i = 0; $i < $count; $i++) {
-            $running[] = [proc_open($command, [['file', '/dev/null', 'r'], ['pipe', 'w'], ['pipe', 'w']], $pipes), $pipes];
+            $process = proc_open($command, [['file', '/dev/null', 'r'], ['pipe', 'w'], ['pipe', 'w']], $pipes);
+            $running[] = [$process, $pipes];
         }
         foreach ($running as [$process, $pipes]) {
             $output = stream_get_contents($pipes[1]) . stream_get_contents($pipes[2]);

@@ -11,6 +11,9 @@ use function Copydesk\table;
 
 defined('ABSPATH') || exit;
 
+/** Writes, and suggestions, that are kept of one post: years of a busy one. */
+const KEPT_MAX = 200;
+
 /**
  * The answer's body; `status` is "applied", or "already" for one that was carried out before.
  *
@@ -103,7 +106,7 @@ function record_write(
     string $owner = 'copydesk'
 ): int {
     $field = $proposal->field;
-    supersede_suggestions($post->ID, $field->name);
+    drop_open_suggestions($post->ID, $field->name);
     $id = insert('writes', [
         'post_id' => $post->ID,
         'field' => $field->name,
@@ -120,6 +123,7 @@ function record_write(
     ] + $proposal->origin);
     $terms = array_merge(terms_ever_added(ownership_rows($post->ID)[$field->name] ?? null), $change->terms_added);
     record_ownership($post->ID, $field, $owner, value_hash($change->after), $id, array_unique($terms));
+    trim_rows('writes', $post->ID);
     return $id;
 }
 
@@ -127,7 +131,7 @@ function record_write(
 function record_suggestion(Step $step, Ticket $ticket, int $post_id): void
 {
     $field = $step->proposal->field->name;
-    supersede_suggestions($post_id, $field);
+    drop_open_suggestions($post_id, $field);
     insert('suggestions', [
         'post_id' => $post_id,
         'field' => $field,
@@ -141,14 +145,24 @@ function record_suggestion(Step $step, Ticket $ticket, int $post_id): void
         'write_number' => $ticket->write,
         'created_at' => now_ms(),
     ] + $step->proposal->origin);
+    trim_rows('suggestions', $post_id);
 }
 
 /** What is newer has taken the place of what was open for this field. */
-function supersede_suggestions(int $post_id, string $field): void
+function drop_open_suggestions(int $post_id, string $field): void
 {
-    $sql = 'UPDATE ' . table('suggestions')
-        . " SET state = 'superseded', decided_at = %d WHERE post_id = %d AND field = %s AND state = 'open'";
-    run($sql, [now_ms(), $post_id, $field]);
+    $sql = 'DELETE FROM ' . table('suggestions') . " WHERE post_id = %d AND field = %s AND state = 'open'";
+    run($sql, [$post_id, $field]);
+}
+
+/** Keeps the newest rows of a post. */
+function trim_rows(string $name, int $post_id): void
+{
+    $table = table($name);
+    $oldest = row("SELECT id FROM $table WHERE post_id = %d ORDER BY id DESC LIMIT 1 OFFSET %d", [$post_id, KEPT_MAX]);
+    if ($oldest) {
+        run("DELETE FROM $table WHERE post_id = %d AND id <= %d", [$post_id, $oldest['id']]);
+    }
 }
 
 /** How the post's newest event ended. One of an older event is ignored: false. */

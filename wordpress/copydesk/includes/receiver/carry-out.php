@@ -42,7 +42,7 @@ function carry_out(array $values, \WP_Post $post): array
             $columns[$field->key] = $value;
         }
     }
-    muted(static function () use ($values, $changes, $columns, $post): void {
+    quietly($columns, static function () use ($values, $changes, $columns, $post): void {
         foreach ($values as $name => $value) {
             $field = Field::of($name);
             if ($field->isTerms()) {
@@ -68,20 +68,27 @@ function carry_out(array $values, \WP_Post $post): array
  */
 function put_back(Field $field, $value, array $terms_added, \WP_Post $post): void
 {
-    muted(static function () use ($field, $value, $terms_added, $post): void {
-        $columns = ['ID' => $post->ID];
+    $columns = ['ID' => $post->ID];
+    if ($field->store === 'post') {
+        $columns[$field->key] = $value;
+    }
+    quietly($columns, static function () use ($field, $value, $terms_added, $columns, $post): void {
         if ($field->isTerms()) {
             $left = array_diff(wp_list_pluck($field->terms($post), 'term_id'), $terms_added);
             set_terms($field, $left ?: $field->defaultTerms(), $post);
-        } elseif ($field->store === 'post') {
-            $columns[$field->key] = $value;
-        } elseif ($value === '') {
+        } elseif ($field->store === 'meta' && $value === '') {
             delete_post_meta($post->ID, $field->key);
-        } else {
+        } elseif ($field->store === 'meta') {
             update_post_meta($post->ID, $field->key, wp_slash($value));
         }
         save_columns($columns, $post);
     });
+}
+
+/** Without an event: what we write is no news. But a title that a person accepts or takes back is what we read. */
+function quietly(array $columns, callable $work): void
+{
+    isset($columns['post_title']) ? $work() : muted($work);
 }
 
 function save_columns(array $columns, \WP_Post $post): void

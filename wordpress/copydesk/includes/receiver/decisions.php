@@ -52,8 +52,8 @@ function accept(int $id, $value): void
         $ticket = Ticket::ofRow($row);
         // An edited suggestion holds the person's words.
         $owner = $field->isTerms() || $wanted === $suggested ? 'copydesk' : 'human';
-        record_write('accept', $proposal, $ticket, $change, get_post($post->ID), get_current_user_id(), $owner);
         decide_suggestion((int) $row['id'], 'accepted');
+        record_write('accept', $proposal, $ticket, $change, get_post($post->ID), get_current_user_id(), $owner);
     });
 }
 

@@ -40,7 +40,8 @@ function clean_text(string $text, string $source): string
     $text = strtr($text, ['<' => '‹', '>' => '›', '[' => '(', ']' => ')']);
     $text = preg_replace_callback(ADDRESS, static function (array $found) use ($source): string {
         $address = preg_replace('/[.,;:!?…\/]+$/u', '', $found[0]);
-        return $address && strpos($source, $address) !== false ? $found[0] : ' ' . sentence_mark($found[0]);
+        $is_own = $address && strpos($source, $address) !== false;
+        return $is_own ? $found[0] : ' ' . sentence_mark($found[0]);
     }, $text);
     return trim((string) preg_replace('/\s+/u', ' ', (string) $text));
 }
@@ -66,9 +67,9 @@ function decoded(string $text): string
 }
 
 // The same list as core/src/sanitise/invisible.rs, of which the joiners (200C, 200D) are looked at apart.
-const INVISIBLE = '\x{00}-\x{1F}\x{7F}-\x{9F}\x{AD}\x{34F}\x{61C}\x{115F}\x{1160}\x{17B4}\x{17B5}\x{180B}-\x{180F}\x{200B}'
-    . '\x{200E}\x{200F}\x{202A}-\x{202E}\x{2060}-\x{206F}\x{3164}\x{FFA0}\x{FE00}-\x{FE0D}\x{FEFF}\x{FFF9}-\x{FFFB}'
-    . '\x{FDD0}-\x{FDEF}\x{FFFE}\x{FFFF}\x{1BCA0}-\x{1BCA3}\x{1D173}-\x{1D17A}\x{E0000}-\x{E0FFF}';
+const INVISIBLE = '\x{00}-\x{1F}\x{7F}-\x{9F}\x{AD}\x{34F}\x{61C}\x{115F}\x{1160}\x{17B4}\x{17B5}\x{180B}-\x{180F}'
+    . '\x{200B}\x{200E}\x{200F}\x{202A}-\x{202E}\x{2060}-\x{206F}\x{3164}\x{FFA0}\x{FE00}-\x{FE0D}\x{FEFF}'
+    . '\x{FFF9}-\x{FFFB}\x{FDD0}-\x{FDEF}\x{FFFE}\x{FFFF}\x{1BCA0}-\x{1BCA3}\x{1D173}-\x{1D17A}\x{E0000}-\x{E0FFF}';
 
 /** Without what no reader sees: controls, direction marks, zero-width and tag characters. White space is a space. */
 function visible(string $text): string

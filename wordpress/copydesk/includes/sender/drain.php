@@ -195,13 +195,10 @@ function sweep(): void
         CANDIDATES
     );
     foreach ($open as $row) {
-        $row['id'] = (int) $row['id'];
-        $post = get_post((int) $row['post_id']);
-        if ($post) {
-            enqueue(post_payload($post, $row['event']), source_hash($post), $row);
-        } else {
-            forget_open_row($row);
-        }
+        $describe = function (?\WP_Post $post) use ($row): ?array {
+            return $post ? [post_payload($post, $row['event']), source_hash($post)] : null;
+        };
+        enqueue((int) $row['post_id'], 0, $describe, ['id' => (int) $row['id']] + $row);
     }
 }
 

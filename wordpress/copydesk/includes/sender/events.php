@@ -43,15 +43,11 @@ function on_saved(int $post_id, \WP_Post $post, bool $update, ?\WP_Post $before)
         return;
     }
     $old = $begun['status'] ?? $before->post_status ?? 'new';
-    $post = get_post($post_id) ?? $post;
-    $event = event_of($post_id, $old, $post->post_status);
-    if ($event === null) {
-        if ($begun) {
-            forget_open_row($begun['row']);
-        }
-        return;
-    }
-    if (enqueue(post_payload($post, $event), source_hash($post), $begun['row'] ?? null)) {
+    $describe = function (?\WP_Post $post) use ($old): ?array {
+        $event = $post ? event_of($post->ID, $old, $post->post_status) : null;
+        return $event === null ? null : [post_payload($post, $event), source_hash($post)];
+    };
+    if (enqueue($post_id, 0, $describe, $begun['row'] ?? null)) {
         send_after_response();
     }
 }
@@ -65,10 +61,14 @@ function on_deleting(int $post_id): void
 function on_deleted(int $post_id, \WP_Post $post): void
 {
     unset(Saves::$deleting[$post_id]);
-    if (is_event($post) && (is_sent_status($post->post_status) || is_known($post_id))) {
-        if (enqueue(deleted_payload($post), 'deleted')) {
-            send_after_response();
-        }
+    if (!is_event($post) || !(is_sent_status($post->post_status) || is_known($post_id))) {
+        return;
+    }
+    $describe = function () use ($post): array {
+        return [deleted_payload($post), 'deleted'];
+    };
+    if (enqueue($post_id, 0, $describe)) {
+        send_after_response();
     }
 }
 
@@ -102,12 +102,15 @@ function record_comment(\WP_Comment $comment): void
     if (!is_event($post) || !is_sent_status($post->post_status)) {
         return;
     }
-    $known = last_event($post->ID, (int) $comment->comment_ID)['source_hash'] !== null;
-    if (!$known && in_array(comment_status($comment), ['spam', 'trash', 'delete', 'post-trashed'], true)) {
-        return;
-    }
-    $event = $known ? 'comment.updated' : 'comment.created';
-    if (enqueue(comment_payload($comment, $post, $event), comment_hash($comment))) {
+    $describe = function (?\WP_Post $post, bool $is_known) use ($comment): ?array {
+        $never_seen = ['spam', 'trash', 'delete', 'post-trashed'];
+        if (!$post || (!$is_known && in_array(comment_status($comment), $never_seen, true))) {
+            return null;
+        }
+        $event = $is_known ? 'comment.updated' : 'comment.created';
+        return [comment_payload($comment, $post, $event), comment_hash($comment)];
+    };
+    if (enqueue($post->ID, (int) $comment->comment_ID, $describe)) {
         send_after_response();
     }
 }

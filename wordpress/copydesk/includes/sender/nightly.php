@@ -100,24 +100,23 @@ function modified_posts(int $from, int $after): array
 
 function reconcile_post(int $id): bool
 {
-    $post = get_post($id);
     $last = rows(
         'SELECT event FROM ' . table('outbox') . ' WHERE post_id = %d AND comment_id = 0 AND sequence IS NOT NULL
             ORDER BY sequence DESC LIMIT 1',
         $id
     );
-    if (!$post || !is_event($post)) {
-        return false;
-    }
     $was_sent = in_array($last[0]['event'] ?? '', ['post.published', 'post.updated'], true);
-    if (is_sent_status($post->post_status)) {
-        $event = $was_sent ? 'post.updated' : 'post.published';
-    } elseif ($was_sent) {
-        $event = $post->post_status === 'trash' ? 'post.trashed' : 'post.unpublished';
-    } else {
-        return false;
-    }
-    return enqueue(post_payload($post, $event), source_hash($post));
+    return enqueue($id, 0, function (?\WP_Post $post) use ($was_sent): ?array {
+        if (!$post || !is_event($post) || !($was_sent || is_sent_status($post->post_status))) {
+            return null;
+        }
+        if (is_sent_status($post->post_status)) {
+            $event = $was_sent ? 'post.updated' : 'post.published';
+        } else {
+            $event = $post->post_status === 'trash' ? 'post.trashed' : 'post.unpublished';
+        }
+        return [post_payload($post, $event), source_hash($post)];
+    });
 }
 
 /** Posts that Copydesk knows and that are no more. */
@@ -134,8 +133,10 @@ function reconcile_deleted(): int
     );
     $written = 0;
     foreach ($gone as $row) {
-        $payload = ['event' => 'post.deleted', 'post_id' => (int) $row['post_id'], 'site' => home_url()];
-        $written += enqueue($payload, 'deleted') ? 1 : 0;
+        $id = (int) $row['post_id'];
+        $written += enqueue($id, 0, function () use ($id): array {
+            return [['event' => 'post.deleted', 'post_id' => $id, 'site' => home_url()], 'deleted'];
+        }) ? 1 : 0;
     }
     return $written;
 }

@@ -122,40 +122,49 @@ function forget_open_row(array $row): void
     }
 }
 
-/** What was last written: the `sequence` of a post, the `source_hash` of the post itself or one of its comments. */
-function last_event(int $post_id, int $comment_id = 0): array
+/**
+ * The post as it is in the database, the `sequence` of its last event, and the `source_hash` of the last event about
+ * the post itself or one of its comments. One statement sees all three at the same moment, so whoever then writes
+ * the next number writes what came after the number before, however many save at once.
+ */
+function look(int $post_id, int $comment_id = 0): array
 {
+    global $wpdb;
     $outbox = table('outbox');
-    $found = rows(
-        "SELECT (SELECT MAX(sequence) FROM $outbox WHERE post_id = %d) AS sequence,
-            (SELECT source_hash FROM $outbox WHERE post_id = %d AND comment_id = %d AND sequence IS NOT NULL
-                ORDER BY sequence DESC LIMIT 1) AS source_hash",
-        $post_id,
-        $post_id,
-        $comment_id
-    );
-    return ['sequence' => (int) ($found[0]['sequence'] ?? 0), 'source_hash' => $found[0]['source_hash'] ?? null];
+    $last = "(SELECT MAX(sequence) FROM $outbox WHERE post_id = %d) AS outbox_sequence,
+        (SELECT source_hash FROM $outbox WHERE post_id = %d AND comment_id = %d AND sequence IS NOT NULL
+            ORDER BY sequence DESC LIMIT 1) AS outbox_hash";
+    $found = rows("SELECT p.*, $last FROM $wpdb->posts p WHERE ID = %d", $post_id, $post_id, $comment_id, $post_id)
+        ?: rows("SELECT $last", $post_id, $post_id, $comment_id);
+    return [
+        'post' => isset($found[0]['ID']) ? new \WP_Post(sanitize_post((object) $found[0], 'raw')) : null,
+        'sequence' => (int) ($found[0]['outbox_sequence'] ?? 0),
+        'source_hash' => $found[0]['outbox_hash'] ?? null,
+    ];
 }
 
 /**
  * Writes an event, unless the last one of its subject was about the same state.
  *
- * @param array $payload What is sent, without what belongs to the row: sequence, key, time of the save.
+ * @param callable $describe Is given the post as it is, or null, and whether this subject has an event already; gives
+ *   the payload without what belongs to the row (sequence, key, time of the save) and the hash of the state; or null
+ *   when that state is no event.
  * @param array|null $row The open row that the save began with.
  * @return bool Whether there is a row to send.
  */
-function enqueue(array $payload, string $source_hash, ?array $row = null): bool
+function enqueue(int $post_id, int $comment_id, callable $describe, ?array $row = null): bool
 {
     $row = $row ?? new_row();
     $refused = 0;
     for ($try = 1; $try <= SEQUENCE_TRIES_MAX; $try++) {
-        $last = last_event($payload['post_id'], $payload['comment']['id'] ?? 0);
-        if ($last['source_hash'] === $source_hash) {
+        $seen = look($post_id, $comment_id);
+        [$payload, $source_hash] = $describe($seen['post'], $seen['source_hash'] !== null) ?? [null, null];
+        if ($payload === null || $seen['source_hash'] === $source_hash) {
             forget_open_row($row);
             return false;
         }
         // Inside someone's transaction the number that is taken may not be seen yet: go past it all the same.
-        $sequence = max($last['sequence'], $refused) + 1;
+        $sequence = max($seen['sequence'], $refused) + 1;
         $written = write_due($row, $payload, $sequence, $source_hash);
         if ($written) {
             return true;
@@ -168,7 +177,7 @@ function enqueue(array $payload, string $source_hash, ?array $row = null): bool
         }
     }
     forget_open_row($row);
-    error_log("copydesk: an event of post {$payload['post_id']} could not be written to the outbox");
+    error_log("copydesk: an event of post $post_id could not be written to the outbox");
     return false;
 }
 
