@@ -122,7 +122,7 @@ async fn an_edit_between_read_and_write_redoes_the_run(log: &str) {
 
     let post = wordpress.save(None, json!({"title": "Old", "content": mark(1, 1)})).await;
     eventually("the run has begun and waits", async || {
-        (lines(&node, post, "started").await == 1).then_some(())
+        (states(&node, post).await == ["working"]).then_some(())
     })
     .await;
     // By the database: no event of its own brings the new title.
