@@ -72,7 +72,7 @@ fn commands(position: u64, last: WriteNumber) -> [PostCommand; 3] {
         cost_microdollars: 140,
     };
     let write = WriteNumber(last.0 + 1);
-    let applied = WriteResult::Applied { stored, kept: Vec::new() };
+    let applied = WriteResult::Applied { stored, kept: Vec::new(), suggested: Vec::new() };
     [
         PostCommand::Accept(incoming),
         PostCommand::Enriched { run, step: 0, input, result: Ok(answer) },
@@ -102,5 +102,6 @@ fn policy() -> Policy {
             unavailable_max_ms: 86_400_000,
             asks_per_hour_max: u32::MAX,
         },
+        suggests: false,
     }
 }

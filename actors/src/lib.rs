@@ -12,6 +12,7 @@ pub mod desk;
 pub mod dispatcher;
 pub mod enrichment;
 pub mod node;
+pub mod pull;
 pub mod receiver;
 pub mod records;
 pub mod retention;

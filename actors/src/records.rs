@@ -315,6 +315,17 @@ pub const fn ends(event: &PostEvent) -> bool {
     )
 }
 
+/// Why no work was wanted, in words.
+#[must_use]
+pub fn rule_words(rule: &str) -> &str {
+    match rule {
+        "no_route" => "no route wants it",
+        "key_reused" => "its idempotency key came before with another body",
+        "nothing_to_say" => "the enrichments had nothing to say",
+        other => other,
+    }
+}
+
 /// How an event ended, in one word.
 #[must_use]
 pub const fn end_name(end: &End) -> &'static str {

@@ -1,6 +1,6 @@
 //! What the actors of one node share: the log, the plan of work, the other actors.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -40,6 +40,8 @@ pub struct World {
     pub fallbacks: HashMap<ProviderId, ProviderId>,
     /// The WordPress sites.
     pub sites: HashMap<SiteId, ActorRef<DeliveryMessage>>,
+    /// Those of them where editors may see suggestions, and how events ended.
+    pub suggesting: HashSet<SiteId>,
     /// What operators hold at present.
     pub holds: ArcSwap<Holds>,
     /// How tries are spaced and counted.
@@ -88,6 +90,7 @@ impl World {
             plans: Arc::clone(&self.plans),
             holds: self.holds.load_full(),
             tries: self.tries,
+            suggests: self.suggesting.contains(&key.site),
         }
     }
 

@@ -40,6 +40,8 @@ pub enum Field {
     Tags,
     /// Categories, by name.
     Categories,
+    /// The description for search results, where the site's own SEO plugin keeps it.
+    SeoDescription,
     /// A registered meta key.
     Meta(String),
     /// A status line for an item (provider events and the ingest route).
@@ -53,6 +55,7 @@ impl fmt::Display for Field {
             Self::Title => f.write_str("title"),
             Self::Tags => f.write_str("tags"),
             Self::Categories => f.write_str("categories"),
+            Self::SeoDescription => f.write_str("seo_description"),
             Self::Meta(key) => write!(f, "meta:{key}"),
             Self::Status => f.write_str("status"),
         }
@@ -62,7 +65,8 @@ impl fmt::Display for Field {
 /// The text names no field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a field is excerpt, title, tags, categories, status or meta:<key> (1 to 64 of a-z 0-9 _ -)"
+    "a field is excerpt, title, tags, categories, seo_description, status or meta:<key> \
+     (1 to 64 of a-z 0-9 _ -)"
 )]
 pub struct UnknownField;
 
@@ -75,6 +79,7 @@ impl FromStr for Field {
             "title" => Ok(Self::Title),
             "tags" => Ok(Self::Tags),
             "categories" => Ok(Self::Categories),
+            "seo_description" => Ok(Self::SeoDescription),
             "status" => Ok(Self::Status),
             other => {
                 let key = other.strip_prefix("meta:").ok_or(UnknownField)?;
@@ -124,7 +129,7 @@ impl FieldValue {
 /// What may happen to a field's present value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Mode {
-    /// Keep the result as a suggestion; write nothing.
+    /// Keep the result as a suggestion for an editor; change nothing.
     #[default]
     Suggest,
     /// Write only into an empty field.
@@ -162,4 +167,29 @@ pub struct Answer {
     pub output_tokens: u32,
     /// Price in millionths of a dollar.
     pub cost_microdollars: u64,
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+mod tests {
+    use super::*;
+
+    /// The plugin's PHP reads the same file.
+    #[test]
+    fn hashes_are_those_of_the_shared_vectors() {
+        let file = include_str!("../../proto/fixtures/hashes.json");
+        let file: serde_json::Value = serde_json::from_str(file).unwrap();
+        let vectors = file["vectors"].as_array().unwrap();
+        assert!(vectors.len() > 5);
+        for vector in vectors {
+            let parts: Vec<&str> =
+                vector["parts"].as_array().unwrap().iter().map(|p| p.as_str().unwrap()).collect();
+            let hash = ContentHash::of(&parts);
+            assert_eq!(vector["hash"], hash.to_string(), "{}", vector["name"]);
+            assert_eq!(hash.to_string().parse(), Ok(hash));
+        }
+        assert!("00".parse::<ContentHash>().is_err());
+        let upper = ContentHash::of(&[]).to_string().to_uppercase();
+        assert!(upper.parse::<ContentHash>().is_err());
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use data_encoding::BASE32_NOPAD;
+use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -30,6 +30,9 @@ pub enum IdError {
     /// A post key is not `site/post`.
     #[error("a post is written site/post, for example news/42")]
     Key,
+    /// A hash is not SHA-256 in hex.
+    #[error("a hash is 64 hex digits in lower case")]
+    Hash,
 }
 
 fn check_name(name: &str) -> Result<(), IdError> {
@@ -229,8 +232,17 @@ impl fmt::Display for ContentHash {
     }
 }
 
+impl FromStr for ContentHash {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| IdError::Hash)?;
+        bytes.try_into().map(Self).map_err(|_| IdError::Hash)
+    }
+}
+
 impl fmt::Debug for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", data_encoding::HEXLOWER.encode(&self.0[..6]))
+        write!(f, "{}", HEXLOWER.encode(&self.0[..6]))
     }
 }

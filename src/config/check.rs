@@ -11,10 +11,15 @@ use copydesk_core::limits::{
 use copydesk_proto::RouteId;
 
 use super::report::suggest;
-use super::{BUILTIN, Loaded, LogUrl, Problem, ProviderKind};
+use super::{BUILTIN, Delivery, Loaded, LogUrl, Problem, ProviderKind, Site};
 
 /// Longest time for one request to a site or provider; a slow model needs minutes, not hours.
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+/// Fetching costs a site three requests, 100 ms of its CPU.
+const PULL_MIN: Duration = Duration::from_secs(10);
+/// A day late is of no use to an editor.
+const PULL_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// Everything that is wrong.
 pub(super) fn check(loaded: &Loaded) -> Vec<Problem> {
@@ -126,10 +131,22 @@ impl Check<'_> {
             }
             self.range(&path("concurrency"), site.concurrency, 1, 1_000);
             self.timeout(&path("timeout"), site.timeout);
+            self.pull(&path("pull"), site);
             if !is_plain_path(&site.ingest_path) {
                 let path = path("ingest_path");
                 self.refuse(&path, PATH_FORM, "for example \"/wp-json/ai-guy/v1/ingest\"");
             }
+        }
+    }
+
+    fn pull(&mut self, path: &str, site: &Site) {
+        let Some(pull) = site.pull else { return };
+        if pull < PULL_MIN || pull > PULL_MAX {
+            self.refuse(path, "pull must be \"off\", or 10s to 24h", "");
+        }
+        if matches!(site.delivery, Delivery::Core | Delivery::Ingest) {
+            let help = "set delivery = \"plugin\", or leave it out";
+            self.refuse(path, "only the plugin has an outbox to fetch from", help);
         }
     }
 

@@ -12,7 +12,9 @@ use serde::Deserialize;
 use url::Url;
 
 use super::process::{Admin, Http, Limits, Log, Retention, Telemetry};
-use super::values::{Price, SecretRef, duration, from_text_opt, http_url, http_url_opt};
+use super::values::{
+    Price, SecretRef, duration, duration_or_off, from_text_opt, http_url, http_url_opt,
+};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -86,6 +88,9 @@ pub struct Site {
     /// Time for one request, connection included.
     #[serde(default = "Site::default_timeout", deserialize_with = "duration")]
     pub timeout: Duration,
+    /// How often webhooks are fetched from the plugin's outbox; off: the site sends them.
+    #[serde(default, deserialize_with = "duration_or_off")]
+    pub pull: Option<Duration>,
 }
 
 impl Site {
@@ -106,10 +111,12 @@ impl Site {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Delivery {
+    /// Through Copydesk's plugin while it answers, else through the REST API.
+    #[default]
+    Auto,
     /// Through Copydesk's plugin.
     Plugin,
     /// Through the REST API every WordPress has.
-    #[default]
     Core,
     /// Through a route of the site's own.
     Ingest,
@@ -301,7 +308,7 @@ pub const BUILTIN: &str = "builtin";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// Only keep the result as a suggestion.
+    /// Keep the result as a suggestion; the plugin shows it to editors.
     #[default]
     Suggest,
     /// Write into an empty field.

@@ -124,7 +124,20 @@ where
 
 /// `"10s"`, `"500ms"`, `"5m"`, `"1h30m"`.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
+    parse_duration(&String::deserialize(deserializer)?)
+}
+
+/// The same, or `"off"`.
+pub(super) fn duration_or_off<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "off" => Ok(None),
+        text => parse_duration(text).map(Some),
+    }
+}
+
+fn parse_duration<E: de::Error>(text: &str) -> Result<Duration, E> {
     text.parse::<jiff::SignedDuration>()
         .ok()
         .and_then(|duration| Duration::try_from(duration).ok())

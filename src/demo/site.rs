@@ -70,6 +70,7 @@ impl PretendSite {
             .route("/", get(front_page))
             .route("/wp-json/", get(index))
             .route("/wp-json/wp/v2/posts/{id}", get(read).post(write))
+            .fallback(no_route)
             .with_state(pages.clone());
         let stop = CancellationToken::new();
         let served =
@@ -149,6 +150,11 @@ fn wrong_password() -> Response {
 
 fn no_such_post() -> Response {
     error(StatusCode::NOT_FOUND, "rest_post_invalid_id", "Invalid post ID.")
+}
+
+async fn no_route() -> Response {
+    let text = "No route was found matching the URL and request method.";
+    error(StatusCode::NOT_FOUND, "rest_no_route", text)
 }
 
 async fn index() -> Response {

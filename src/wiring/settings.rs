@@ -278,7 +278,7 @@ pub fn network_settings(
 /// A site as its delivery actor wants it.
 ///
 /// # Errors
-/// A password that was not read, or a way of delivery that this release does not have.
+/// A password that was not read.
 pub fn wordpress(
     id: &SiteId,
     site: &config::Site,
@@ -290,13 +290,12 @@ pub fn wordpress(
     settings.kind = match site.delivery {
         Delivery::Core => DeliveryKind::Core,
         Delivery::Ingest => DeliveryKind::Ingest,
-        Delivery::Plugin => anyhow::bail!(
-            "sites.{id}: delivery = \"plugin\" comes with the WordPress plugin, which is not \
-             released yet; use \"core\" or \"ingest\""
-        ),
+        Delivery::Plugin => DeliveryKind::Plugin,
+        Delivery::Auto => DeliveryKind::Auto,
     };
     settings.ingest_path.clone_from(&site.ingest_path);
     settings.concurrency = usize::from(site.concurrency);
     settings.timeout = site.timeout;
+    settings.pull = site.pull;
     Ok(settings)
 }

@@ -1,7 +1,8 @@
 <?php
+
 /**
  * Plugin Name: Copydesk
- * Description: Sends your posts to Copydesk without losing one, and takes its results without touching a person's words.
+ * Description: Sends your posts to Copydesk without losing one, and never lets its results replace a person's words.
  * Version: 0.1.0
  * Requires at least: 6.1
  * Requires PHP: 7.4

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use copydesk_core::failure::{Failure, FailureClass};
-use copydesk_proto::{PostKey, Timestamp};
+use copydesk_proto::{PostId, PostKey, Timestamp};
 use futures::FutureExt as _;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
@@ -14,9 +14,12 @@ use tracing::{debug, warn};
 
 use super::client::SiteClient;
 use super::message::{
-    DeliveryMessage, DeliveryStatus, Finished, Read, ReadPost, Write, WriteOutcome,
+    DeliveryMessage, DeliveryStatus, Finished, PostStatus, Read, ReadPost, Write, WriteOutcome,
 };
 use super::pace::{Gate, Pace};
+use super::plugin::BATCH_MAX;
+use super::reports::{GATHER, Reports};
+use super::way::Way;
 
 /// Requests of one site that wait for a place: about a minute's work for WordPress. Those beyond
 /// go back to the post's own schedule, which is durable.
@@ -35,32 +38,41 @@ pub struct Desk {
     client: Arc<SiteClient>,
     pace: Pace,
     waiting: VecDeque<Job>,
+    reports: Reports,
     /// Whether a [`DeliveryMessage::Wake`] is on its way.
     waking: bool,
+    /// Whether a [`DeliveryMessage::TellNow`] is on its way.
+    telling: bool,
     started: Instant,
 }
 
 #[derive(Debug)]
 enum Job {
     Read(Read, oneshot::Sender<Result<ReadPost, Failure>>),
-    Write(Box<Write>, oneshot::Sender<Result<WriteOutcome, Failure>>),
+    /// One, or those that go in one request.
+    Write(Vec<(Write, Reply)>),
+    Tell(Vec<PostStatus>),
 }
+
+type Reply = oneshot::Sender<Result<WriteOutcome, Failure>>;
 
 impl Actor for DeliveryActor {
     type Msg = DeliveryMessage;
     type State = Desk;
-    type Arguments = SiteClient;
+    type Arguments = Arc<SiteClient>;
 
     async fn pre_start(
         &self,
         _myself: ActorRef<DeliveryMessage>,
-        client: SiteClient,
+        client: Arc<SiteClient>,
     ) -> Result<Desk, ActorProcessingErr> {
         Ok(Desk {
             pace: Pace::new(client.site(), Timestamp::default()),
-            client: Arc::new(client),
+            client,
             waiting: VecDeque::new(),
+            reports: Reports::default(),
             waking: false,
+            telling: false,
             started: Instant::now(),
         })
     }
@@ -73,9 +85,14 @@ impl Actor for DeliveryActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             DeliveryMessage::Read(read, reply) => desk.take(Job::Read(read, reply)),
-            DeliveryMessage::Write(write, reply) => desk.take(Job::Write(write, reply)),
+            DeliveryMessage::Write(write, reply) => desk.take(Job::Write(vec![(*write, reply)])),
             DeliveryMessage::Finished(finished) => desk.finished(finished),
             DeliveryMessage::Wake => desk.waking = false,
+            DeliveryMessage::Tell(report) => desk.gather(report, &myself),
+            DeliveryMessage::TellNow => {
+                desk.telling = false;
+                desk.tell(&myself);
+            }
             DeliveryMessage::Status(reply) => {
                 // Whoever asked may be gone.
                 let _ = reply.send(desk.status());
@@ -116,7 +133,7 @@ impl Desk {
         while !self.waiting.is_empty() {
             match self.pace.enter(self.now()) {
                 Gate::Go => {
-                    if let Some(job) = self.waiting.pop_front() {
+                    if let Some(job) = self.next_job() {
                         tokio::spawn(carry_out(Arc::clone(&self.client), job, myself.clone()));
                     }
                 }
@@ -136,6 +153,61 @@ impl Desk {
         }
     }
 
+    /// The job that waits longest. Other writes that wait with it go in the same request, where
+    /// the site takes several: nothing waits for that.
+    fn next_job(&mut self) -> Option<Job> {
+        let mut job = self.waiting.pop_front()?;
+        if let Job::Write(batch) = &mut job
+            && self.client.known_way() == Some(Way::Plugin)
+            && batch.iter().all(takes_company)
+        {
+            let mut place = 0;
+            while batch.len() < BATCH_MAX && place < self.waiting.len() {
+                match &mut self.waiting[place] {
+                    Job::Write(more) if more.iter().all(takes_company) => {
+                        batch.append(more);
+                        self.waiting.remove(place);
+                    }
+                    Job::Write(_) | Job::Read(..) | Job::Tell(_) => place += 1,
+                }
+            }
+        }
+        Some(job)
+    }
+
+    /// Keeps a report for the next request with reports.
+    fn gather(&mut self, report: PostStatus, myself: &ActorRef<DeliveryMessage>) {
+        if self.client.known_way().is_some_and(|way| way != Way::Plugin) {
+            return;
+        }
+        if self.reports.push(report) {
+            self.tell(myself);
+        } else {
+            self.tell_later(myself);
+        }
+    }
+
+    /// Queues the reports behind the work, one request of them at a time and none while the site
+    /// is left alone.
+    fn tell(&mut self, myself: &ActorRef<DeliveryMessage>) {
+        if self.reports.is_empty() {
+            return;
+        }
+        let waits = self.waiting.iter().any(|job| matches!(job, Job::Tell(_)));
+        if waits || self.pace.paused_ms(self.now()).is_some() {
+            self.tell_later(myself);
+        } else {
+            self.waiting.push_back(Job::Tell(self.reports.take()));
+        }
+    }
+
+    fn tell_later(&mut self, myself: &ActorRef<DeliveryMessage>) {
+        if !self.telling {
+            self.telling = true;
+            myself.send_after(GATHER, || DeliveryMessage::TellNow);
+        }
+    }
+
     fn status(&self) -> DeliveryStatus {
         DeliveryStatus {
             running: self.pace.running(),
@@ -152,7 +224,10 @@ impl Job {
         // Whoever asked may be gone.
         match self {
             Self::Read(_, reply) => drop(reply.send(Err(failure))),
-            Self::Write(_, reply) => drop(reply.send(Err(failure))),
+            Self::Write(batch) => {
+                batch.into_iter().for_each(|(_, reply)| drop(reply.send(Err(failure.clone()))));
+            }
+            Self::Tell(_) => {}
         }
     }
 }
@@ -164,9 +239,16 @@ async fn carry_out(client: Arc<SiteClient>, job: Job, actor: ActorRef<DeliveryMe
             let outcome = guarded(&read.key, client.read(&read)).await;
             answer(outcome, reply)
         }
-        Job::Write(write, reply) => {
-            let outcome = guarded(&write.key, client.write(&write)).await;
-            answer(outcome, reply)
+        Job::Write(batch) => {
+            let (writes, replies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+            write_all(&client, &writes, replies).await
+        }
+        Job::Tell(reports) => {
+            let failure = caught(client.tell(&reports)).await.err();
+            if let Some(Failure { code, .. }) = &failure {
+                debug!(site = %client.site().id, code, reports = reports.len(), "not told");
+            }
+            failure
         }
     };
     // Fails only when the actor has stopped; its successor starts with a pace of its own.
@@ -178,14 +260,39 @@ pub(super) async fn guarded<T>(
     key: &PostKey,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let outcome = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-        let cause = "delivery panicked; this is a bug in Copydesk, see its log";
-        Err(Failure::new(FailureClass::Retry, "delivery_panicked", cause))
-    });
+    let outcome = caught(work).await;
     if let Err(failure) = &outcome {
         debug!(post = %key, code = failure.code, "delivery failed");
     }
     outcome
+}
+
+async fn caught<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+        let cause = "delivery panicked; this is a bug in Copydesk, see its log";
+        Err(Failure::new(FailureClass::Retry, "delivery_panicked", cause))
+    })
+}
+
+/// Writes, answers each, and returns what speaks against the site: nothing, when one succeeded.
+async fn write_all(client: &SiteClient, writes: &[Write], replies: Vec<Reply>) -> Option<Failure> {
+    let outcomes = caught(async { Ok(client.write_all(writes).await) }).await;
+    let outcomes = outcomes.unwrap_or_else(|failure| vec![Err(failure); writes.len()]);
+    let well = outcomes.iter().any(Result::is_ok);
+    let mut failure = None;
+    for ((write, outcome), reply) in writes.iter().zip(outcomes).zip(replies) {
+        if let Err(failure) = &outcome {
+            debug!(post = %write.key, code = failure.code, "delivery failed");
+        }
+        failure = failure.or(answer(outcome, reply));
+    }
+    failure.filter(|_| !well)
+}
+
+/// Whether a write may be one of several. A provider's item has a route of its own, and a write of
+/// nothing needs no request.
+fn takes_company((write, _): &(Write, Reply)) -> bool {
+    matches!(write.key.post, PostId::Number(_)) && !write.fields.is_empty()
 }
 
 fn answer<T>(

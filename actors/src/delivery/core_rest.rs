@@ -2,7 +2,7 @@
 
 use copydesk_core::content::{Field, PostText};
 use copydesk_core::failure::Failure;
-use copydesk_proto::{PostId, PostKey, Timestamp};
+use copydesk_proto::{PostId, PostKey, Timestamp, TraceContext};
 use http::{HeaderMap, Method, StatusCode};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -111,7 +111,8 @@ fn route_of(key: &PostKey) -> Result<String, Failure> {
         PostId::Number(id) => Ok(format!("/wp/v2/posts/{id}")),
         PostId::External(_) => Err(fault::terminal(
             "not_a_wordpress_post",
-            "the item has a foreign id and no post number: use delivery = \"ingest\" for it",
+            "the item has a foreign id and no post number: it needs Copydesk's plugin, or \
+             delivery = \"ingest\"",
         )),
     }
 }
@@ -120,36 +121,44 @@ fn route_of(key: &PostKey) -> Result<String, Failure> {
 pub(super) fn is_gone(reply: &Reply) -> bool {
     let code = || fault::code_of(reply);
     match reply.status {
-        StatusCode::NOT_FOUND => code() == "rest_post_invalid_id",
+        StatusCode::NOT_FOUND => {
+            matches!(code().as_str(), "rest_post_invalid_id" | "copydesk_gone")
+        }
         StatusCode::GONE => !code().is_empty(),
         _ => false,
     }
 }
 
 impl SiteClient {
-    /// Reads a post; `found` is `false` when it is deleted or in the trash.
-    ///
-    /// # Errors
-    /// A [`Failure`] with its class when the site does not answer as it should.
-    pub async fn read(&self, read: &Read) -> Result<ReadPost, Failure> {
+    pub(super) async fn read_core(&self, read: &Read) -> Result<ReadPost, Failure> {
         let Some(mut post) = self.get_post(&read.key, read.trace).await? else {
             return Ok(ReadPost::default());
         };
         let modified_gmt = post.modified()?;
         let mut text = post.text();
         if read.with_terms {
-            for taxonomy in [Taxonomy::Tags, Taxonomy::Categories] {
-                let terms = self.terms.get(&self.transport, taxonomy, read.trace).await?;
-                text.terms.extend_from_slice(&terms.names);
-            }
+            text.terms = self.term_names(read.trace).await?;
         }
         Ok(ReadPost { found: true, text, modified_gmt, status: post.status })
+    }
+
+    /// The names of the site's tags, then of its categories.
+    pub(super) async fn term_names(
+        &self,
+        trace: Option<TraceContext>,
+    ) -> Result<Vec<String>, Failure> {
+        let mut names = Vec::new();
+        for taxonomy in [Taxonomy::Tags, Taxonomy::Categories] {
+            let terms = self.terms.get(&self.transport, taxonomy, trace).await?;
+            names.extend_from_slice(&terms.names);
+        }
+        Ok(names)
     }
 
     async fn get_post(
         &self,
         key: &PostKey,
-        trace: Option<copydesk_proto::TraceContext>,
+        trace: Option<TraceContext>,
     ) -> Result<Option<CorePost>, Failure> {
         let route = route_of(key)?;
         let mut request = Request::get(&route, READ_QUERY).traced(trace);
@@ -183,6 +192,7 @@ impl SiteClient {
             return Ok(WriteOutcome::Applied {
                 stored: plan.stored,
                 kept: plan.kept,
+                suggested: plan.suggested,
                 already,
                 modified_at,
             });
@@ -199,6 +209,7 @@ impl SiteClient {
         Ok(WriteOutcome::Applied {
             stored: plan.stored,
             kept: plan.kept,
+            suggested: plan.suggested,
             already: false,
             modified_at: after.modified()?,
         })

@@ -14,6 +14,8 @@ use super::transport::Reply;
 pub(super) const UNAUTHORIZED: &str = "wordpress_unauthorized";
 /// Code of a missing permission.
 pub(super) const FORBIDDEN: &str = "wordpress_forbidden";
+/// Code of a post that a person has open.
+pub(super) const LOCKED: &str = "wordpress_post_locked";
 /// How long a site is left alone after it refused our password: more tries would only get the
 /// user locked or our address banned.
 pub(super) const UNAUTHORIZED_PAUSE_MS: u64 = 5 * 60 * 1_000;
@@ -214,6 +216,12 @@ fn redirected(reply: &Reply) -> Failure {
         "wordpress_redirected",
         format!("the site redirects to {}: set the site's url to its final address", clip(to)),
     )
+}
+
+/// A person has the post open in an editor that would write over our value.
+pub(super) fn locked(reply: &Reply) -> Failure {
+    let cause = "a person has the post open in the classic editor; written when it is closed";
+    unavailable(LOCKED, cause).retry_after_ms(wait_ms(reply))
 }
 
 /// Our credentials were refused, with the reason in words.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::client::{SiteClient, write_headers};
 use super::core_rest::is_gone;
 use super::fault;
-use super::message::{Write, WriteOutcome};
+use super::message::{Made, Write, WriteOutcome};
 use super::plan::text_of;
 use super::transport::{ANSWER_BYTES_MAX, Place, Reply, Request};
 
@@ -21,7 +21,7 @@ impl SiteClient {
     /// Sends the results, whatever is there already: the route's owner decides. The same bytes
     /// and the same key go out at every try.
     pub(super) async fn write_ingest(&self, write: &Write) -> Result<WriteOutcome, Failure> {
-        let body = body_of(write)?.to_string();
+        let body = item_of(write)?.to_string();
         let request = Request {
             method: Method::POST,
             place: place_of(&self.site.ingest_path),
@@ -40,13 +40,19 @@ impl SiteClient {
         }
         // A route that answers without an object is not known to have stored anything.
         reply.parse::<Map<String, Value>>()?;
-        let (sent, kept): (Vec<_>, Vec<_>) = write.fields.iter().partition(|field| is_sent(field));
-        Ok(WriteOutcome::Applied {
-            stored: sent.into_iter().map(|f| (f.field.clone(), f.value.hash())).collect(),
-            kept: kept.into_iter().map(|f| f.field.clone()).collect(),
-            already: false,
-            modified_at: Timestamp::default(),
-        })
+        Ok(stored_whole(write, false))
+    }
+}
+
+/// The outcome of a write that takes all its values as they are.
+pub(super) fn stored_whole(write: &Write, already: bool) -> WriteOutcome {
+    let (sent, held): (Vec<_>, Vec<_>) = write.fields.iter().partition(|field| is_sent(field));
+    WriteOutcome::Applied {
+        stored: sent.into_iter().map(|f| (f.field.clone(), f.value.hash())).collect(),
+        kept: Vec::new(),
+        suggested: held.into_iter().map(|f| f.field.clone()).collect(),
+        already,
+        modified_at: Timestamp::default(),
     }
 }
 
@@ -62,7 +68,8 @@ fn is_sent(write: &FieldWrite) -> bool {
     write.mode != Mode::Suggest
 }
 
-fn body_of(write: &Write) -> Result<Value, Failure> {
+/// The item as the ingest route and the plugin's `events` take it.
+pub(super) fn item_of(write: &Write) -> Result<Value, Failure> {
     let external_id = match (&write.external_id, &write.key.post) {
         (Some(id), _) => id.clone(),
         (None, PostId::Number(id)) => id.to_string(),
@@ -73,7 +80,12 @@ fn body_of(write: &Write) -> Result<Value, Failure> {
             ));
         }
     };
-    let mut metadata = write.metadata.clone();
+    let made = |made: &Made| {
+        let of = json!({"model": made.model, "prompt_version": made.prompt_version});
+        (made.enrichment.to_string(), of)
+    };
+    let mut metadata: Map<String, Value> = write.made.iter().map(made).collect();
+    metadata.extend(write.metadata.clone());
     let mut status = write.event_status.clone();
     let sent: Vec<_> = write.fields.iter().filter(|field| is_sent(field)).collect();
     let summary = sent
@@ -108,7 +120,7 @@ fn body_of(write: &Write) -> Result<Value, Failure> {
 }
 
 /// `{"code": "stale_write", "current": 7}`, or in `data` as WordPress's errors put it.
-fn current_of(reply: &Reply) -> u64 {
+pub(super) fn current_of(reply: &Reply) -> u64 {
     #[derive(Default, Deserialize)]
     struct Stale {
         current: Option<u64>,

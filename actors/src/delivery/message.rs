@@ -2,7 +2,8 @@
 
 use copydesk_core::content::{Field, FieldWrite, PostText};
 use copydesk_core::failure::Failure;
-use copydesk_proto::{ContentHash, PostKey, SourceId, Timestamp, TraceContext};
+use copydesk_proto::{ContentHash, EnrichmentId, PostKey, SourceId, Timestamp, TraceContext};
+use serde::Serialize;
 use tokio::sync::oneshot;
 
 /// Read one post as its editors see it.
@@ -39,22 +40,40 @@ pub struct Write {
     pub write_number: u64,
     /// Sent as `Idempotency-Key`, the same for every try: visible ASCII.
     pub delivery_id: String,
-    /// Place in the log (`X-Copydesk-Position`), the fence on the other side: visible ASCII.
-    pub position: String,
+    /// The log the number was minted in; a later log has a greater one. With the number it is the
+    /// fence on the other side.
+    pub log: u64,
     /// Who sent the event.
     pub source: SourceId,
     /// Hash of the text the results were made from; `None` when no text was read.
     pub input_hash: Option<ContentHash>,
-    /// The item's foreign id; the post number when `None` (ingest only).
+    /// The event's own sequence, when its sender counts.
+    pub sequence: Option<u64>,
+    /// The item's foreign id; the post number when `None` (provider events).
     pub external_id: Option<String>,
-    /// The event's own status, passed on (ingest only).
+    /// The event's own status, passed on (provider events).
     pub event_status: Option<String>,
     /// What to write.
     pub fields: Vec<FieldWrite>,
-    /// Passed on as `metadata`: model, prompt version, … (ingest only).
+    /// What made the values.
+    pub made: Vec<Made>,
+    /// The event's own `metadata`, passed on (provider events).
     pub metadata: serde_json::Map<String, serde_json::Value>,
     /// The trace this belongs to.
     pub trace: Option<TraceContext>,
+}
+
+/// Which enrichment made a field's value, and with what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The field.
+    pub field: Field,
+    /// The enrichment.
+    pub enrichment: EnrichmentId,
+    /// The model, as its provider names it.
+    pub model: String,
+    /// The prompt.
+    pub prompt_version: u32,
 }
 
 /// What became of a [`Write`].
@@ -67,6 +86,8 @@ pub enum WriteOutcome {
         stored: Vec<(Field, ContentHash)>,
         /// Fields left alone: a person's words, a mode that forbids, terms that do not exist.
         kept: Vec<Field>,
+        /// Fields whose value waits as a suggestion.
+        suggested: Vec<Field>,
         /// `true` when the values were there already and nothing was sent.
         already: bool,
         /// When WordPress last changed the post; zero when it does not say.
@@ -94,12 +115,32 @@ pub enum DeliveryMessage {
     Read(Read, oneshot::Sender<Result<ReadPost, Failure>>),
     /// Write to a post.
     Write(Box<Write>, oneshot::Sender<Result<WriteOutcome, Failure>>),
+    /// Show how an event ended in the site's list of posts. Never answered: what cannot be told
+    /// soon is dropped.
+    Tell(PostStatus),
+    /// Send what is to be told; sent by the actor's own timer.
+    TellNow,
     /// Tell how the site is doing.
     Status(oneshot::Sender<DeliveryStatus>),
     /// A request ended; sent by the actor's own tasks.
     Finished(Finished),
     /// The rate allows another request; sent by the actor's own timer.
     Wake,
+}
+
+/// How an event ended that brought no write, for the site's list of posts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PostStatus {
+    /// The post's number.
+    pub id: u64,
+    /// The event's own sequence.
+    pub sequence: u64,
+    /// `unchanged`, `superseded`, `kept`, `filtered`, `failed`.
+    pub state: &'static str,
+    /// Why, in words; empty when the state says it.
+    pub cause: String,
+    /// When, in milliseconds since 1970.
+    pub at: Timestamp,
 }
 
 /// How a request ended, as far as the site's health goes.

@@ -139,7 +139,8 @@ impl Pace {
 /// Whether a failure tells that the site, not the one post, is in trouble.
 fn speaks_against_site(failure: &Failure) -> bool {
     match failure.class {
-        FailureClass::Retry | FailureClass::Unavailable => true,
+        // A post that a person has open waits alone.
+        FailureClass::Retry | FailureClass::Unavailable => failure.code != fault::LOCKED,
         // One forbidden post is that post's; five in a row are the user's.
         FailureClass::Terminal => failure.code == fault::FORBIDDEN,
     }
@@ -223,6 +224,9 @@ mod tests {
         for _ in 0..50 {
             assert_eq!(pace.enter(T0), Gate::Go);
             assert!(!pace.leave(failure(FailureClass::Terminal, "wordpress_rejected", None), T0));
+            assert_eq!(pace.enter(T0), Gate::Go);
+            let open = failure(FailureClass::Unavailable, fault::LOCKED, Some(60_000));
+            assert!(!pace.leave(open, T0));
         }
         for n in 1..=5 {
             assert_eq!(pace.enter(T0), Gate::Go);

@@ -23,6 +23,8 @@ pub(super) struct Plan {
     pub(super) stored: Vec<(Field, ContentHash)>,
     /// Fields left alone.
     pub(super) kept: Vec<Field>,
+    /// Fields whose value is only a suggestion; core has no place for it.
+    pub(super) suggested: Vec<Field>,
     /// Texts being sent.
     pub(super) texts: Vec<(Field, String)>,
     /// Terms being sent: ours, to be found in the answer.
@@ -43,7 +45,9 @@ pub(super) fn taxonomy_of(write: &FieldWrite) -> Option<Taxonomy> {
         _ if write.mode == Mode::Suggest => None,
         Field::Tags => Some(Taxonomy::Tags),
         Field::Categories => Some(Taxonomy::Categories),
-        Field::Excerpt | Field::Title | Field::Meta(_) | Field::Status => None,
+        Field::Excerpt | Field::Title | Field::SeoDescription | Field::Meta(_) | Field::Status => {
+            None
+        }
     }
 }
 
@@ -59,13 +63,20 @@ impl Plan {
         ids: &[u64],
     ) -> Result<(), Failure> {
         if write.mode == Mode::Suggest {
-            self.kept.push(write.field.clone());
+            self.suggested.push(write.field.clone());
             return Ok(());
         }
         match &write.field {
             Field::Title | Field::Status => self.kept.push(write.field.clone()),
             Field::Tags => self.add_terms(write, Taxonomy::Tags, post, ids)?,
             Field::Categories => self.add_terms(write, Taxonomy::Categories, post, ids)?,
+            Field::SeoDescription => {
+                return Err(fault::terminal(
+                    "seo_description_needs_plugin",
+                    "only Copydesk's plugin knows where this site keeps its descriptions: install \
+                     it, or name the key with field = \"meta:…\"",
+                ));
+            }
             Field::Excerpt | Field::Meta(_) => {
                 let present = post.text_of(&write.field)?;
                 let ours = text_of(&write.value);

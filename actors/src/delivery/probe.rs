@@ -10,6 +10,7 @@ use super::fault;
 use super::ingest::place_of;
 use super::site::DeliveryKind;
 use super::transport::{Place, Request};
+use super::way::{API, Answering, PluginStatus};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +52,17 @@ impl Finding {
     }
 }
 
+const PLUGIN_ABSENT: (&str, &str, &str) = (
+    "plugin_missing",
+    "Copydesk's plugin is missing or not active",
+    "install and activate it in WordPress; delivery = \"core\" does without",
+);
+const PLUGIN_FORBIDDEN: (&str, &str, &str) = (
+    "plugin_forbidden",
+    "Copydesk's plugin is there, but the user lacks copydesk_write",
+    "give the user the role copydesk, which the plugin makes",
+);
+
 /// Capabilities that writing into other people's published posts takes.
 const CAPABILITIES: [&str; 3] = ["edit_posts", "edit_others_posts", "edit_published_posts"];
 
@@ -71,7 +83,7 @@ impl Me {
 
 impl SiteClient {
     /// Looks the site over, from the connection to the capabilities, and stops where going on
-    /// makes no sense. Writes nothing. At most eight requests.
+    /// makes no sense. Writes nothing. At most nine requests.
     pub async fn probe(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         if let Err(finding) = self.look(&mut findings).await {
@@ -82,10 +94,52 @@ impl SiteClient {
 
     async fn look(&self, findings: &mut Vec<Finding>) -> Result<(), Finding> {
         self.look_at_address(findings).await?;
-        self.look_at_user(findings).await?;
-        if self.site.kind == DeliveryKind::Ingest {
-            self.look_at_ingest(findings).await?;
+        let me = self.look_at_user(findings).await?;
+        match self.site.kind {
+            DeliveryKind::Core => core_capabilities(&me, findings),
+            DeliveryKind::Ingest => self.look_at_ingest(findings).await?,
+            DeliveryKind::Plugin | DeliveryKind::Auto => self.look_at_plugin(&me, findings).await?,
         }
+        Ok(())
+    }
+
+    async fn look_at_plugin(&self, me: &Me, findings: &mut Vec<Finding>) -> Result<(), Finding> {
+        let status = match self.ask_plugin().await.map_err(Finding::of)? {
+            Answering::Yes(status) => status,
+            Answering::Absent => return self.without_plugin(&PLUGIN_ABSENT, me, findings),
+            Answering::Forbidden => return self.without_plugin(&PLUGIN_FORBIDDEN, me, findings),
+        };
+        let PluginStatus { plugin, api, post_types, statuses, seo } = status;
+        let problem = |code, what, todo| Finding::new(Severity::Problem, code, what, todo);
+        if api < API {
+            let what = format!("Copydesk's plugin {plugin} is older than this Copydesk");
+            return Err(problem("plugin_old", what, "update the plugin in WordPress"));
+        }
+        if post_types.is_empty() {
+            let what = "no post type is chosen, so the plugin opens no post to us".to_owned();
+            let todo = "choose post types in WordPress, in the plugin's settings";
+            return Err(problem("plugin_no_post_types", what, todo));
+        }
+        let seo = seo.map(|seo| format!("; descriptions go to {seo}")).unwrap_or_default();
+        let (types, statuses) = (post_types.join(", "), statuses.join(", "));
+        let what = format!("Copydesk's plugin {plugin} answers, for {types} ({statuses}){seo}");
+        findings.push(Finding::new(Severity::Good, "plugin", what, ""));
+        Ok(())
+    }
+
+    /// `auto` goes on by WordPress's own routes, where the user may.
+    fn without_plugin(
+        &self,
+        (code, what, todo): &(&str, &str, &str),
+        me: &Me,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), Finding> {
+        if self.site.kind != DeliveryKind::Auto {
+            return Err(Finding::new(Severity::Problem, code, *what, todo));
+        }
+        let what = format!("{what}: written by WordPress's own REST API, without suggestions");
+        findings.push(Finding::new(Severity::Warning, code, what, todo));
+        core_capabilities(me, findings);
         Ok(())
     }
 
@@ -158,7 +212,7 @@ impl SiteClient {
         )
     }
 
-    async fn look_at_user(&self, findings: &mut Vec<Finding>) -> Result<(), Finding> {
+    async fn look_at_user(&self, findings: &mut Vec<Finding>) -> Result<Me, Finding> {
         let request = Request::get("/wp/v2/users/me", "context=edit&_fields=id,roles,capabilities");
         let reply = self.transport.send(request).await.map_err(Finding::of)?;
         if reply.status == StatusCode::UNAUTHORIZED {
@@ -174,15 +228,6 @@ impl SiteClient {
         let roles = me.roles.join(", ");
         let what = format!("the application password works; role: {roles}");
         findings.push(Finding::new(Severity::Good, "credentials", what, ""));
-        let missing: Vec<_> = CAPABILITIES.into_iter().filter(|c| !me.can(c)).collect();
-        if self.site.kind == DeliveryKind::Core && !missing.is_empty() {
-            findings.push(Finding::new(
-                Severity::Problem,
-                "missing_capability",
-                format!("the user lacks {}", missing.join(", ")),
-                "give the user the role editor, or a role of its own with these capabilities",
-            ));
-        }
         if me.can("manage_options") {
             findings.push(Finding::new(
                 Severity::Warning,
@@ -199,7 +244,7 @@ impl SiteClient {
                  edit_published_posts",
             ));
         }
-        Ok(())
+        Ok(me)
     }
 
     async fn look_at_ingest(&self, findings: &mut Vec<Finding>) -> Result<(), Finding> {
@@ -238,6 +283,18 @@ impl SiteClient {
         let answer: Value = reply.parse()?;
         let methods = answer["routes"][route]["methods"].as_array();
         Ok(methods.is_some_and(|m| m.contains(&"POST".into())))
+    }
+}
+
+fn core_capabilities(me: &Me, findings: &mut Vec<Finding>) {
+    let missing: Vec<_> = CAPABILITIES.into_iter().filter(|c| !me.can(c)).collect();
+    if !missing.is_empty() {
+        findings.push(Finding::new(
+            Severity::Problem,
+            "missing_capability",
+            format!("the user lacks {}", missing.join(", ")),
+            "give the user the role editor, or a role of its own with these capabilities",
+        ));
     }
 }
 

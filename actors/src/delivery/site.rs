@@ -6,7 +6,7 @@ use copydesk_proto::SiteId;
 use secrecy::SecretString;
 use url::Url;
 
-/// How results reach a site.
+/// How results are to reach a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryKind {
     /// WordPress's own `wp/v2` routes.
@@ -14,6 +14,21 @@ pub enum DeliveryKind {
     /// A route of the site's own that takes `{source, external_id, status, summary, metadata}`
     /// and inserts or updates by `external_id`.
     Ingest,
+    /// The routes of Copydesk's own plugin.
+    Plugin,
+    /// The plugin's while it answers, else WordPress's own.
+    Auto,
+}
+
+impl DeliveryKind {
+    /// Whether the site may have a place where its editors see suggestions.
+    #[must_use]
+    pub const fn takes_suggestions(self) -> bool {
+        match self {
+            Self::Plugin | Self::Auto => true,
+            Self::Core | Self::Ingest => false,
+        }
+    }
 }
 
 /// One WordPress site as configured.
@@ -40,6 +55,8 @@ pub struct Site {
     pub timeout: Duration,
     /// For the connection, TLS included.
     pub connect_timeout: Duration,
+    /// How often webhooks are fetched from the plugin's outbox; `None`: the site sends them.
+    pub pull: Option<Duration>,
 }
 
 impl Site {
@@ -57,6 +74,7 @@ impl Site {
             per_minute: None,
             timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(5),
+            pull: None,
         }
     }
 }

@@ -87,6 +87,20 @@ pub(super) struct Reply {
 }
 
 impl Reply {
+    /// One answer of several that came in one body: what would be a header stands in its data.
+    pub(super) fn of_json(status: StatusCode, body: &serde_json::Value) -> Self {
+        let retry_after = body["data"]["retry_after"].as_u64();
+        Self {
+            status,
+            json: true,
+            retry_after: retry_after.map(|seconds| seconds.to_string()),
+            location: None,
+            rest_root: None,
+            pages: 1,
+            body: body.to_string().into_bytes(),
+        }
+    }
+
     /// The body of a successful answer. A page of HTML with status 200 (plain permalinks, a
     /// firewall, a maintenance page) is a failure, and so is JSON without the expected keys.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {

@@ -113,7 +113,7 @@ impl Recipe {
         match self {
             Self::Summary => Field::Excerpt,
             Self::Titles => Field::Title,
-            Self::MetaDescription => Field::Meta("copydesk_meta_description".to_owned()),
+            Self::MetaDescription => Field::SeoDescription,
             Self::Tags => Field::Tags,
             Self::Categories => Field::Categories,
         }

@@ -4,7 +4,7 @@
 #[expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
@@ -25,8 +25,8 @@ use crate::desk::{Desk, HoldError, load_holds};
 use crate::dispatcher::{self, Dispatcher, DispatcherMessage, recovery};
 use crate::enrichment::{EnrichmentActor, EnrichmentArguments, EnrichmentMessage};
 use crate::receiver::{Admission, Receiver, ReceiverActor};
-use crate::retention;
 use crate::world::{EnrichmentSettings, World};
+use crate::{pull, retention};
 
 /// How a node is set up. Everything in it has been checked.
 pub struct Settings {
@@ -148,7 +148,8 @@ impl Node {
         let (supervisor, _) = Actor::spawn(None, Supervisor, failure).await?;
         let supervisor = supervisor.get_cell();
         let providers = start_providers(settings.providers, &supervisor).await?;
-        let sites = start_sites(settings.sites, &supervisor).await?;
+        let mut sites = start_sites(settings.sites, &supervisor).await?;
+        let clients = std::mem::take(&mut sites.clients);
         let bounds = settings.bounds;
         let world = Arc::new(World {
             log,
@@ -159,7 +160,8 @@ impl Node {
             enrichments,
             providers,
             fallbacks: settings.fallbacks,
-            sites,
+            sites: sites.actors,
+            suggesting: sites.suggesting,
             holds: ArcSwap::from_pointee(holds),
             tries: settings.tries,
             backlog: AtomicI64::new(recovery.backlog),
@@ -188,6 +190,13 @@ impl Node {
         let stopping = CancellationToken::new();
         let sweeps = retention::sweep_for_ever(desk.clone(), settings.keep);
         tokio::spawn(stopping.clone().run_until_cancelled_owned(sweeps));
+        for client in clients {
+            let Some(every) = client.site().pull else { continue };
+            let of_site = |receiver: &&Receiver| *receiver.site() == client.site().id;
+            let receivers = receivers.values().filter(of_site).cloned().collect();
+            let pulling = pull::pull_for_ever(client, receivers, every);
+            tokio::spawn(stopping.clone().run_until_cancelled_owned(pulling));
+        }
         Ok(Self { receivers, desk, dispatcher, world, failed, stopping })
     }
 
@@ -228,17 +237,27 @@ async fn start_providers(
     Ok(actors)
 }
 
-async fn start_sites(
-    sites: Vec<Site>,
-    supervisor: &ActorCell,
-) -> Result<HashMap<SiteId, ActorRef<DeliveryMessage>>, StartError> {
-    let mut actors = HashMap::new();
+async fn start_sites(sites: Vec<Site>, supervisor: &ActorCell) -> Result<Sites, StartError> {
+    let mut started = Sites::default();
     for site in sites {
         let id = site.id.clone();
+        if site.kind.takes_suggestions() {
+            started.suggesting.insert(id.clone());
+        }
         let client = SiteClient::new(site).map_err(|error| StartError::Site(id.clone(), error))?;
+        let client = Arc::new(client);
+        started.clients.push(Arc::clone(&client));
         let (actor, _) =
             Actor::spawn_linked(None, DeliveryActor, client, supervisor.clone()).await?;
-        actors.insert(id, actor);
+        started.actors.insert(id, actor);
     }
-    Ok(actors)
+    Ok(started)
+}
+
+/// The sites' actors, and what else the node needs of the sites.
+#[derive(Default)]
+struct Sites {
+    actors: HashMap<SiteId, ActorRef<DeliveryMessage>>,
+    suggesting: HashSet<SiteId>,
+    clients: Vec<Arc<SiteClient>>,
 }

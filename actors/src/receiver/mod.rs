@@ -16,6 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use copydesk_core::refusal::{Code, Refusal};
 use copydesk_core::webhook::{Head, SourceRules, VerifiedWebhook, verify};
+use copydesk_proto::SiteId;
 use ractor::ActorRef;
 use tokio::sync::oneshot;
 
@@ -33,6 +34,12 @@ impl Receiver {
     #[must_use]
     pub const fn new(rules: Arc<SourceRules>, actor: ActorRef<ReceiverMessage>) -> Self {
         Self { rules, actor }
+    }
+
+    /// The site its webhooks are about.
+    #[must_use]
+    pub fn site(&self) -> &SiteId {
+        &self.rules.payload.site
     }
 
     /// Who sent this, and may they?

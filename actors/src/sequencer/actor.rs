@@ -11,7 +11,7 @@ use copydesk_core::post::{
     next_wake, outstanding, react,
 };
 use copydesk_eventlog::{AppendError, Record, Sequence};
-use copydesk_proto::{PostKey, Timestamp};
+use copydesk_proto::{PostId, PostKey, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
@@ -19,7 +19,9 @@ use tracing::{debug, warn};
 use super::effects::{Job, payload_of};
 use super::load::{Loaded, load, save};
 use super::message::{Answered, Rest, SequencerMessage};
+use super::reports::reports;
 use crate::World;
+use crate::delivery::DeliveryMessage;
 use crate::dispatcher::DispatcherMessage;
 use crate::records::{Decision, Intake, Subjects, ends, summarise};
 
@@ -283,8 +285,23 @@ impl Post {
             save(&*world.log, &*world.snapshots, key, &self.state, self.last);
             self.unsaved = 0;
         }
+        self.tell_site(&decision.events, now);
         self.forget_finished();
         Ok(decision.events)
+    }
+
+    /// Has the site's list of posts show how events ended that brought no write.
+    fn tell_site(&self, events: &[PostEvent], now: Timestamp) {
+        let Start { world, key, .. } = &self.start;
+        let PostId::Number(id) = key.post else { return };
+        if !world.suggesting.contains(&key.site) {
+            return;
+        }
+        let Some(site) = world.sites.get(&key.site) else { return };
+        for report in reports(events, &self.intakes, id, now) {
+            // A courtesy: an actor that is gone does not show it.
+            let _ = site.cast(DeliveryMessage::Tell(report));
+        }
     }
 
     /// Drops the bodies and texts of events that no longer wait or run.

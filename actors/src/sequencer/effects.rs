@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use copydesk_core::content::{Answer, Field, FieldValue, FieldWrite, Mode, PostText};
 use copydesk_core::failure::{Failure, FailureClass};
-use copydesk_core::post::{Input, PostCommand, ReadResult, Run, RunId, Write, WriteResult};
+use copydesk_core::post::{
+    Input, PostCommand, ReadResult, Run, RunId, SourceVersion, Write, WriteResult,
+};
 use copydesk_core::sanitise::sanitise;
 use copydesk_core::webhook::Payload;
 use copydesk_proto::{PostKey, ProviderId, TraceContext};
@@ -13,7 +15,7 @@ use tracing::debug;
 
 use super::message::Answered;
 use crate::World;
-use crate::delivery::{self, ReadPost, WriteOutcome, deliver};
+use crate::delivery::{self, Made, ReadPost, WriteOutcome, deliver};
 use crate::enrichment::provider::{Question, Reply};
 use crate::enrichment::recipe::Recipe;
 use crate::enrichment::{RATE_LIMITED, ask};
@@ -160,7 +162,9 @@ impl Job {
             None => Err(no_site()),
         };
         let result = outcome.map(|outcome| match outcome {
-            WriteOutcome::Applied { stored, kept, .. } => WriteResult::Applied { stored, kept },
+            WriteOutcome::Applied { stored, kept, suggested, .. } => {
+                WriteResult::Applied { stored, kept, suggested }
+            }
             WriteOutcome::Changed { .. } => WriteResult::Changed,
             WriteOutcome::Stale { .. } => WriteResult::Stale,
             WriteOutcome::Gone => WriteResult::Gone,
@@ -169,16 +173,17 @@ impl Job {
     }
 
     fn write_request(&self, number: u64, mut fields: Vec<FieldWrite>) -> delivery::Write {
+        let answered = self.run.steps.iter().filter_map(|step| {
+            let answer = step.answer.as_ref()?;
+            Some(Made {
+                field: step.plan.field.clone(),
+                enrichment: step.plan.enrichment.clone(),
+                model: answer.model.clone(),
+                prompt_version: step.plan.prompt_version,
+            })
+        });
+        let made = answered.collect();
         let mut metadata = serde_json::Map::new();
-        for step in &self.run.steps {
-            if let Some(answer) = &step.answer {
-                let made = serde_json::json!({
-                    "model": answer.model,
-                    "prompt_version": step.plan.prompt_version,
-                });
-                metadata.insert(step.plan.enrichment.to_string(), made);
-            }
-        }
         let payload = self.payload();
         let mut event_status = None;
         if let (true, Some(payload)) = (self.run.steps.is_empty(), payload) {
@@ -201,12 +206,14 @@ impl Job {
             key: self.key.clone(),
             write_number: number,
             delivery_id: self.name(&format!("w{number}")),
-            position: format!("{}:{number}", self.world.log.id().0),
+            log: self.world.log.id().0,
             source: self.run.incoming.source.clone(),
             input_hash: self.run.input.map(|i| i.hash),
+            sequence: sequence_of(self.run.incoming.version),
             external_id: intake.map(|i| i.external_id.clone()).filter(|id| !id.is_empty()),
             event_status,
             fields,
+            made,
             metadata,
             trace: self.trace(),
         }
@@ -215,6 +222,14 @@ impl Job {
     fn payload(&self) -> Option<Payload> {
         let intake = self.intake.as_ref()?;
         payload_of(&self.world, intake)
+    }
+}
+
+/// The sender's own count of the post's events, when it counts.
+pub(super) const fn sequence_of(version: Option<SourceVersion>) -> Option<u64> {
+    match version {
+        Some(SourceVersion::Sequence(n)) => Some(n),
+        Some(SourceVersion::Modified(_)) | None => None,
     }
 }
 

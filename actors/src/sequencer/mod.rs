@@ -11,6 +11,7 @@ mod actor;
 mod effects;
 mod load;
 mod message;
+mod reports;
 
 pub use actor::{Post, Sequencer, Start};
 pub use message::{Answered, Operation, Rest, SequencerMessage};

@@ -85,6 +85,8 @@ pub enum WriteResult {
         stored: Vec<(Field, ContentHash)>,
         /// Fields left alone.
         kept: Vec<Field>,
+        /// Fields whose value waits for an editor.
+        suggested: Vec<Field>,
     },
     /// The post's text is no longer the one enriched.
     Changed,
@@ -291,10 +293,13 @@ impl<'p> Turn<'p> {
         }
         let end = |end: End| PostEvent::RunEnded { run, end };
         match result {
-            Ok(WriteResult::Applied { stored, kept }) => {
-                let nothing = stored.is_empty() && !kept.is_empty();
-                let outcome = if nothing { End::Kept } else { End::Applied };
-                self.emit(PostEvent::WriteApplied { run, write, stored, kept });
+            Ok(WriteResult::Applied { stored, kept, suggested }) => {
+                let outcome = match (&stored[..], &suggested[..], &kept[..]) {
+                    ([], [_, ..], _) => End::Suggested,
+                    ([], [], [_, ..]) => End::Kept,
+                    ([_, ..], _, _) | ([], [], []) => End::Applied,
+                };
+                self.emit(PostEvent::WriteApplied { run, write, stored, kept, suggested });
                 self.emit(end(outcome));
             }
             Ok(WriteResult::Changed) => self.text_changed(run, write),
@@ -425,6 +430,7 @@ impl<'p> Turn<'p> {
             run: RunId(leader.position),
             plan: plan.steps.clone(),
             blocks: plan.blocks,
+            suggests: self.policy.suggests,
             input: leader.text.map(|hash| Input { hash, modified_at: None }),
         });
     }
@@ -493,7 +499,7 @@ impl<'p> Turn<'p> {
         };
         let fields: Vec<FieldWrite> = said
             .clone()
-            .filter(|(plan, _)| plan.mode != Mode::Suggest)
+            .filter(|(plan, _)| plan.mode != Mode::Suggest || run.suggests)
             .map(|(plan, answer)| write(plan, answer))
             .collect();
         // A route without enrichments hands the event's own words on; the shell adds them.

@@ -105,7 +105,7 @@ pub enum End {
     Applied,
     /// A person's words stand where its results would go; nothing was written over them.
     Kept,
-    /// Its results wait as suggestions; WordPress was not touched.
+    /// Its results wait as suggestions: no field was changed.
     Suggested,
     /// The text is the one already worked on: nothing was asked, nothing written.
     Unchanged,
@@ -160,6 +160,8 @@ pub enum PostEvent {
         plan: Vec<PlanStep>,
         /// Whether a dead letter stops the post.
         blocks: bool,
+        /// Whether the site takes suggestions, so that its editors see them.
+        suggests: bool,
         /// The text, when the event carried it.
         input: Option<Input>,
     },
@@ -219,6 +221,8 @@ pub enum PostEvent {
         stored: Vec<(Field, ContentHash)>,
         /// Fields left alone: a person's words, or not empty.
         kept: Vec<Field>,
+        /// Fields whose value waits for an editor.
+        suggested: Vec<Field>,
     },
     /// WordPress refused the write because the post's text had changed: the run reads again.
     WriteRefused {

@@ -21,6 +21,8 @@ pub struct Policy {
     pub holds: Arc<Holds>,
     /// How tries are spaced and counted.
     pub tries: Tries,
+    /// Whether the post's site takes suggestions.
+    pub suggests: bool,
 }
 
 /// What a route asks for.

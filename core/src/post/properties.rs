@@ -8,12 +8,12 @@ use proptest::prelude::*;
 
 use super::testing::{START, answer, fold, incoming, policy, text};
 use super::*;
-use crate::content::{Field, FieldValue};
+use crate::content::{Field, FieldValue, FieldWrite, Mode};
 use crate::failure::{Failure, FailureClass};
 use crate::holds::{Hold, HoldScope, Holds};
 
 const TEXTS: [&str; 3] = ["a", "b", "c"];
-const ROUTES: [&str; 5] = ["every", "latest", "block", "gap", "pass"];
+const ROUTES: [&str; 6] = ["every", "latest", "block", "gap", "pass", "suggest"];
 
 /// One thing the world does.
 #[derive(Debug, Clone)]
@@ -51,9 +51,10 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(suggests: bool) -> Self {
         let state = PostState::default();
-        Self { policy: policy(), now: START, position: 0, state, history: Vec::new() }
+        let policy = Policy { suggests, ..policy() };
+        Self { policy, now: START, position: 0, state, history: Vec::new() }
     }
 
     fn command(&mut self, command: PostCommand) {
@@ -141,7 +142,12 @@ impl World {
                     4 => Ok(WriteResult::Stale),
                     5 => Ok(WriteResult::Gone),
                     _ if fails => Err(failure),
-                    _ => Ok(WriteResult::Applied { stored, kept: vec![] }),
+                    6 => Ok(WriteResult::Applied {
+                        stored: vec![],
+                        kept: vec![Field::Tags],
+                        suggested: vec![Field::Excerpt],
+                    }),
+                    _ => Ok(WriteResult::Applied { stored, kept: vec![], suggested: vec![] }),
                 };
                 let write = current.write.unwrap().number;
                 PostCommand::Written { run, write, result }
@@ -284,7 +290,10 @@ fn write_numbers_count_up_and_effects_keep_order(history: &[PostEvent]) {
                 assert_eq!(write.0, last_write + 1);
                 last_write = write.0;
             }
-            PostEvent::RunEnded { run, end: End::Applied | End::Unchanged } => {
+            PostEvent::RunEnded {
+                run,
+                end: End::Applied | End::Kept | End::Suggested | End::Unchanged,
+            } => {
                 let version = versions[&run.0];
                 if let (Some(new), Some(old)) = (version, effective.and_then(|e| e.version)) {
                     assert!(!new.is_older_than(old), "an older version took effect");
@@ -318,12 +327,21 @@ fn nothing_is_paid_twice(history: &[PostEvent]) {
     }
 }
 
+fn suggestions_go_only_where_they_are_taken(history: &[PostEvent], taken: bool) {
+    let is_suggestion = |field: &FieldWrite| field.mode == Mode::Suggest;
+    for event in history {
+        if let PostEvent::WriteIntended { fields, .. } = event {
+            assert!(taken || !fields.iter().any(is_suggestion), "nobody takes {event:?}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn the_laws_hold_over_any_history(moves in moves()) {
-        let mut world = World::new();
+    fn the_laws_hold_over_any_history(moves in moves(), suggests in any::<bool>()) {
+        let mut world = World::new(suggests);
         for step in &moves {
             world.play(step);
         }
@@ -334,6 +352,7 @@ proptest! {
         each_accepted_event_ends_once(&world.history, &world.state);
         write_numbers_count_up_and_effects_keep_order(&world.history);
         nothing_is_paid_twice(&world.history);
+        suggestions_go_only_where_they_are_taken(&world.history, suggests);
         prop_assert!(world.state.is_idle());
     }
 }

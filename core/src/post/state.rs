@@ -60,6 +60,8 @@ pub struct Run {
     pub write_progress: Progress,
     /// Whether a dead letter of this run stops the post.
     pub blocks: bool,
+    /// Whether the site takes suggestions.
+    pub suggests: bool,
     /// How often the text changed under the run.
     pub restarts: u32,
 }
@@ -233,8 +235,8 @@ pub fn evolve(mut state: PostState, event: &PostEvent) -> PostState {
         }
         PostEvent::Ignored { incoming, end: _ } => consider(&mut state, incoming),
         PostEvent::Ended { position, end: _ } => state.waiting.retain(|w| w.position != *position),
-        PostEvent::RunStarted { run, plan, blocks, input } => {
-            start_run(&mut state, *run, plan, *blocks, *input);
+        PostEvent::RunStarted { run, plan, blocks, suggests, input } => {
+            start_run(&mut state, *run, plan, *blocks, *suggests, *input);
         }
         PostEvent::StepAsked { run, step, attempt, at } => {
             if matches!(step, Step::Enrich(_)) {
@@ -262,7 +264,7 @@ pub fn evolve(mut state: PostState, event: &PostEvent) -> PostState {
                 run.write = Some(Write { number: *write, fields: fields.clone() });
             }
         }
-        PostEvent::WriteApplied { run, write: _, stored, kept: _ } => {
+        PostEvent::WriteApplied { run, write: _, stored, kept: _, suggested: _ } => {
             state.written.extend(stored.iter().cloned());
             if let Some(run) = current(&mut state, *run) {
                 run.write_progress.phase = Phase::Done;
@@ -345,6 +347,7 @@ fn start_run(
     id: RunId,
     plan: &[PlanStep],
     blocks: bool,
+    suggests: bool,
     input: Option<Input>,
 ) {
     let Some(place) = state.waiting.iter().position(|w| w.position == id.0) else { return };
@@ -367,6 +370,7 @@ fn start_run(
         write: None,
         write_progress: Progress::default(),
         blocks,
+        suggests,
         restarts: 0,
     });
 }

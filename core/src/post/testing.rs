@@ -33,16 +33,19 @@ pub(super) fn route(coalesce: Coalesce) -> RoutePlan {
 }
 
 /// Routes: `every`, `latest` (quiet 1 s, at most 5 s), `block`, `gap` (waits 2 s for a gap),
-/// `pass` (no enrichment).
+/// `pass` (no enrichment), `suggest` (the results are suggestions).
 pub(super) fn policy() -> Policy {
     let latest = Coalesce::Latest { quiet_ms: 1_000, max_wait_ms: 5_000 };
     let every = || route(Coalesce::Every);
+    let suggested = every().steps.into_iter();
+    let suggested = suggested.map(|step| PlanStep { mode: Mode::Suggest, ..step }).collect();
     let plans = HashMap::from([
         ("every".parse().unwrap(), every()),
         ("latest".parse().unwrap(), route(latest)),
         ("block".parse().unwrap(), RoutePlan { blocks: true, ..every() }),
         ("pass".parse().unwrap(), RoutePlan { steps: vec![], ..every() }),
         ("gap".parse().unwrap(), RoutePlan { gap_wait_ms: 2_000, ..every() }),
+        ("suggest".parse().unwrap(), RoutePlan { steps: suggested, ..every() }),
     ]);
     let retry = RetryPolicy { attempts_max: 3, base_ms: 100, cap_ms: 1_000 };
     Policy {
@@ -56,6 +59,7 @@ pub(super) fn policy() -> Policy {
             unavailable_max_ms: 60_000,
             asks_per_hour_max: 1_000,
         },
+        suggests: false,
     }
 }
 

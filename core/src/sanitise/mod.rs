@@ -64,15 +64,18 @@ pub fn sanitise(
     let mut links = Links::of(input);
     let (chars_max, ending) = match field {
         Field::Title => (ANSWER_TITLE_CHARS_MAX, Ending::Ellipsis),
-        Field::Meta(_) | Field::Status => (ANSWER_META_CHARS_MAX, Ending::Ellipsis),
+        Field::Meta(_) | Field::SeoDescription | Field::Status => {
+            (ANSWER_META_CHARS_MAX, Ending::Ellipsis)
+        }
         Field::Excerpt => (ANSWER_EXCERPT_CHARS_MAX, Ending::Ellipsis),
         Field::Tags | Field::Categories => (ANSWER_TERM_CHARS_MAX, Ending::Bare),
     };
     match (field, value) {
         (Field::Tags | Field::Categories, FieldValue::Text(_)) => Err(Refused::NotAList),
-        (Field::Meta(_) | Field::Status | Field::Excerpt, FieldValue::List(_)) => {
-            Err(Refused::NotAText)
-        }
+        (
+            Field::Meta(_) | Field::SeoDescription | Field::Status | Field::Excerpt,
+            FieldValue::List(_),
+        ) => Err(Refused::NotAText),
         (_, FieldValue::Text(text)) => {
             let clean = clean_until_still(text, chars_max, ending, &mut links)?;
             if clean.is_empty() { Err(Refused::Empty) } else { Ok(FieldValue::Text(clean)) }

@@ -1,6 +1,7 @@
 //! A real WordPress, the real program and both logs: what is published arrives enriched, once per
 //! change, a person's words stay, and a thousand updates on a bad day give the same zeros.
 
+mod plugin;
 pub(crate) mod site;
 
 use std::time::Duration;

@@ -26,7 +26,7 @@ const QUIET_LOOKS: u32 = 20;
 /// A WordPress of one's own for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct WordPress {
-    facts: Value,
+    pub(super) facts: Value,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -36,7 +36,7 @@ impl WordPress {
         let alone = ALONE.lock().await;
         let file = std::env::var("COPYDESK_TEST_WORDPRESS").expect(
             "COPYDESK_TEST_WORDPRESS must name the state.json of a site from \
-             `scripts/wordpress/up DIR 0 --mu tests/wordpress/mu-plugins`; scripts/test does it all",
+             `scripts/wordpress/up DIR 0 --plugin wordpress/copydesk --mu tests/wordpress/mu-plugins`; scripts/test does it all",
         );
         let text = std::fs::read_to_string(&file)
             .unwrap_or_else(|error| panic!("COPYDESK_TEST_WORDPRESS={file}: {error}"));
@@ -47,7 +47,7 @@ impl WordPress {
         wordpress
     }
 
-    fn fact(&self, name: &str) -> &str {
+    pub(super) fn fact(&self, name: &str) -> &str {
         self.facts[name].as_str().unwrap_or_else(|| panic!("state.json has no {name}"))
     }
 
@@ -106,8 +106,10 @@ impl WordPress {
 
     fn reset(&self) {
         self.eval(
-            "delete_option('COPYDESK_TEST_RELAY_URL'); delete_option('cd_ingest_fail');",
-            &[],
+            "delete_option('COPYDESK_TEST_RELAY_URL'); delete_option('cd_ingest_fail');
+             delete_option('copydesk_settings'); delete_option('copydesk_secrets');
+             get_user_by('login', $args[0])->set_role('editor');",
+            &[self.fact("user")],
         );
     }
 

@@ -5,20 +5,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use copydesk_core::failure::{Failure, FailureClass};
+use copydesk_proto::{PostId, PostKey, Timestamp};
 use futures::future::join_all;
 use ractor::{Actor as _, ActorRef};
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::super::{
-    DeliveryActor, DeliveryMessage, DeliveryStatus, ReadPost, Site, SiteClient, WriteOutcome,
-    deliver,
+    DeliveryActor, DeliveryKind, DeliveryMessage, DeliveryStatus, PostStatus, ReadPost, Site,
+    SiteClient, Write, WriteOutcome, deliver,
 };
 use super::stub::{Answer, Stub};
-use super::{excerpt, index, is_index, post, read, site, write};
+use super::{excerpt, index, is_index, key, post, read, site, write};
 
 async fn start(settings: Site) -> ActorRef<DeliveryMessage> {
     let client = SiteClient::new(settings).unwrap();
-    DeliveryActor::spawn(None, DeliveryActor, client).await.unwrap().0
+    DeliveryActor::spawn(None, DeliveryActor, Arc::new(client)).await.unwrap().0
 }
 
 async fn read_by(actor: &ActorRef<DeliveryMessage>) -> Result<ReadPost, Failure> {
@@ -161,4 +163,62 @@ async fn a_panic_costs_one_try() {
     let outcome: Result<WriteOutcome, Failure> = super::super::actor::guarded(&key, work).await;
     let failure = outcome.unwrap_err();
     assert_eq!((failure.class, failure.code.as_str()), (FailureClass::Retry, "delivery_panicked"));
+}
+
+/// The plugin's answer to a write, alone or one of several.
+fn applied(id: u64) -> Value {
+    json!({
+        "status": "applied", "write": 3, "delivery_id": format!("d-{id}"),
+        "fields": {"excerpt": {"outcome": "applied"}},
+    })
+}
+
+#[tokio::test]
+async fn writes_that_wait_go_together_and_a_lone_one_goes_at_once() {
+    let stub = Stub::start(|seen| {
+        let body = seen.json();
+        let Some(writes) = body["writes"].as_array() else {
+            return Answer::Slow(Box::new(Answer::json(200, applied(1))));
+        };
+        let id = |write: &Value| write["id"].as_u64().unwrap();
+        let one = |w| json!({"id": id(w), "status": 200, "body": applied(id(w))});
+        Answer::json(200, json!({"results": writes.iter().map(one).collect::<Vec<_>>()}))
+    })
+    .await;
+    let settings = Site { kind: DeliveryKind::Plugin, concurrency: 1, ..site(&stub.url()) };
+    let actor = start(settings).await;
+    // The last has nothing to write: it needs no request.
+    let writes = (1..=14).map(|id| {
+        let key = PostKey { post: PostId::number(id).unwrap(), ..key() };
+        let delivery_id = format!("d-{id}");
+        let fields = if id == 14 { vec![] } else { vec![excerpt("Ours")] };
+        let write = Box::new(Write { key, delivery_id, ..write(fields) });
+        deliver(&actor, |reply| DeliveryMessage::Write(write, reply))
+    });
+    let outcomes = join_all(writes).await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    let sizes: Vec<Option<usize>> =
+        stub.seen().iter().map(|seen| seen.json()["writes"].as_array().map(Vec::len)).collect();
+    assert_eq!(sizes, [None, Some(10), Some(2)]);
+    actor.stop(None);
+}
+
+#[tokio::test]
+async fn reports_go_in_one_request_when_there_are_enough() {
+    let stub = Stub::start(|_| Answer::json(200, json!({"taken": 1}))).await;
+    let actor = start(Site { kind: DeliveryKind::Plugin, ..site(&stub.url()) }).await;
+    for id in 1..=100 {
+        let cause = String::new();
+        let report = PostStatus { id, sequence: 1, state: "unchanged", cause, at: Timestamp(0) };
+        actor.cast(DeliveryMessage::Tell(report)).unwrap();
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while stub.seen().is_empty() {
+        assert!(Instant::now() < deadline, "never told");
+        tokio::task::yield_now().await;
+    }
+    let seen = stub.seen();
+    assert_eq!(seen[0].target, "/wp-json/copydesk/v1/posts/statuses");
+    assert_eq!(seen[0].json()["statuses"].as_array().unwrap().len(), 100);
+    actor.stop(None);
 }

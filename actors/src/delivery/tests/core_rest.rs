@@ -46,7 +46,7 @@ async fn site_with(post: Value) -> (Stub, Arc<Mutex<Value>>) {
 
 fn applied(stored: &[(Field, ContentHash)], kept: &[Field], already: bool) -> WriteOutcome {
     let (stored, kept) = (stored.to_vec(), kept.to_vec());
-    WriteOutcome::Applied { stored, kept, already, modified_at: MODIFIED }
+    WriteOutcome::Applied { stored, kept, suggested: vec![], already, modified_at: MODIFIED }
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn a_write_looks_first_and_carries_its_names() {
     let header = |name: &str| seen[1].headers[name].as_str();
     assert_eq!(header("idempotency-key"), "log-news-42-3");
     assert_eq!(header("x-copydesk-write"), "3");
-    assert_eq!(header("x-copydesk-position"), "log:17");
+    assert_eq!(header("x-copydesk-position"), "17:3");
     assert_eq!(header("traceparent"), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
 }
 
@@ -115,8 +115,7 @@ async fn a_persons_words_are_kept_and_nothing_is_sent() {
     let (stub, _) = site_with(post("Hers")).await;
     let over_ours = FieldWrite { base: Some(hash("Ours before")), ..excerpt("Ours") };
     let if_empty = FieldWrite { mode: Mode::ApplyIfEmpty, ..excerpt("Ours") };
-    let suggested = FieldWrite { mode: Mode::Suggest, ..text(Field::Meta("seo".to_owned()), "x") };
-    for field in [excerpt("Ours"), over_ours, if_empty, suggested, text(Field::Title, "x")] {
+    for field in [excerpt("Ours"), over_ours, if_empty, text(Field::Title, "x")] {
         let kept = [field.field.clone()];
         assert_eq!(core(&stub).write(&write(vec![field])).await, Ok(applied(&[], &kept, false)));
     }

@@ -30,7 +30,8 @@ async fn a_write_is_one_post_with_its_names() {
             (Field::Excerpt, request.fields[0].value.hash()),
             (Field::Tags, request.fields[1].value.hash()),
         ],
-        kept: vec![Field::Title],
+        kept: vec![],
+        suggested: vec![Field::Title],
         already: false,
         modified_at: Timestamp::default(),
     };
@@ -48,7 +49,7 @@ async fn a_write_is_one_post_with_its_names() {
     for (name, value) in [
         ("idempotency-key", "log-news-42-3"),
         ("x-copydesk-write", "3"),
-        ("x-copydesk-position", "log:17"),
+        ("x-copydesk-position", "17:3"),
         ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         ("content-type", "application/json"),
     ] {

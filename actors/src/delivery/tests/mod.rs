@@ -6,6 +6,7 @@ mod actor;
 mod core_rest;
 mod failures;
 mod ingest;
+mod plugin;
 mod probe;
 mod stub;
 
@@ -49,12 +50,14 @@ fn write(fields: Vec<FieldWrite>) -> Write {
         key: key(),
         write_number: 3,
         delivery_id: "log-news-42-3".to_owned(),
-        position: "log:17".to_owned(),
+        log: 17,
         source: "relay".parse().unwrap(),
         input_hash: None,
+        sequence: Some(12),
         external_id: None,
         event_status: None,
         fields,
+        made: Vec::new(),
         metadata: Map::new(),
         trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok(),
     }

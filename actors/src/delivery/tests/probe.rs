@@ -153,3 +153,41 @@ async fn plain_http_to_another_machine_is_a_warning() {
     let client = SiteClient::new(Site { kind: DeliveryKind::Core, ..site(&url) }).unwrap();
     assert_eq!(codes(&client).await, ["reachable", "plain_http", "credentials"]);
 }
+
+#[tokio::test]
+async fn the_plugin_is_looked_at() {
+    let status = |api: u64, post_types: &[&str]| {
+        Answer::json(
+            200,
+            json!({
+                "plugin": "0.1.0", "api": api, "post_types": post_types, "statuses": ["publish"],
+                "seo": "yoast",
+            }),
+        )
+    };
+    let check = async |kind, answer: Answer, may: &'static [&'static str], expected: &[&str]| {
+        let stub = Stub::start(move |seen| match seen.target.as_str() {
+            "/wp-json/copydesk/v1/status" => answer.clone(),
+            _ => wordpress(seen, &me(may), ""),
+        })
+        .await;
+        let client = SiteClient::new(Site { kind, ..site(&stub.url()) }).unwrap();
+        let findings = client.probe().await;
+        let codes: Vec<_> = findings.iter().skip(2).map(|f| f.code.as_str()).collect();
+        assert_eq!(codes, expected);
+        findings
+    };
+    let (plugin, auto) = (DeliveryKind::Plugin, DeliveryKind::Auto);
+    let well = check(plugin, status(1, &["post"]), &[], &["plugin"]).await;
+    assert!(well[2].what.contains("for post (publish); descriptions go to yoast"));
+    check(plugin, status(0, &["post"]), &[], &["plugin_old"]).await;
+    check(auto, status(1, &[]), &[], &["plugin_no_post_types"]).await;
+    let missing = || Answer::error(404, "rest_no_route");
+    let forbidden = || Answer::error(403, "rest_forbidden");
+    let found = check(plugin, missing(), &ENOUGH, &["plugin_missing"]).await;
+    assert_eq!(found[2].severity, Severity::Problem);
+    check(plugin, forbidden(), &ENOUGH, &["plugin_forbidden"]).await;
+    let found = check(auto, missing(), &ENOUGH, &["plugin_missing"]).await;
+    assert_eq!(found[2].severity, Severity::Warning);
+    check(auto, forbidden(), &[], &["plugin_forbidden", "missing_capability"]).await;
+}

@@ -79,7 +79,7 @@ mod tests {
 
     fn started(run: u64) -> PostEvent {
         let run = RunId(IntakePosition(run));
-        PostEvent::RunStarted { run, plan: Vec::new(), blocks: false, input: None }
+        PostEvent::RunStarted { run, plan: Vec::new(), blocks: false, suggests: false, input: None }
     }
 
     #[test]

@@ -82,6 +82,7 @@ fn policy() -> Policy {
             unavailable_max_ms: 60_000,
             asks_per_hour_max: 1_000,
         },
+        suggests: false,
     }
 }
 
@@ -239,7 +240,9 @@ impl Newsroom {
             Step::Write => {
                 let write = current.write.unwrap();
                 let stored = write.fields.iter().map(|f| (f.field.clone(), f.value.hash()));
-                let applied = WriteResult::Applied { stored: stored.collect(), kept: Vec::new() };
+                let stored = stored.collect();
+                let applied =
+                    WriteResult::Applied { stored, kept: Vec::new(), suggested: Vec::new() };
                 let result = failure.map_or(Ok(applied), Err);
                 PostCommand::Written { run, write: write.number, result }
             }

@@ -60,7 +60,8 @@ fn queueing_in_words() {
 #[test]
 fn a_run_in_words() {
     let run = run(17);
-    let started = |plan| PostEvent::RunStarted { run, plan, blocks: false, input: None };
+    let started =
+        |plan| PostEvent::RunStarted { run, plan, blocks: false, suggests: false, input: None };
     told(&started(plan()), "started", "work on event 17 began: summary, keywords");
     assert_eq!(
         words::told(&started(vec![]), &[]).1,
@@ -121,6 +122,7 @@ fn writing_in_words() {
         write,
         stored: stored.iter().map(|f| (f.clone(), ContentHash::of(&[]))).collect(),
         kept: kept.to_vec(),
+        suggested: vec![],
     };
     told(&applied(&[Field::Excerpt], &[]), "written", "write 3 applied: excerpt");
     told(&applied(&[], &[]), "written", "write 3 applied");
@@ -134,6 +136,9 @@ fn writing_in_words() {
         "written",
         "write 3 changed nothing; excerpt kept: a person's words; title kept: left as it was",
     );
+    let suggested = vec![Field::Title];
+    let waits = PostEvent::WriteApplied { run, write, stored: vec![], kept: vec![], suggested };
+    told(&waits, "written", "write 3 changed nothing; title suggested");
     let refused = PostEvent::WriteRefused { run, write };
     told(&refused, "refused", "write 3 refused: the text has changed and is read again");
 }
@@ -146,7 +151,7 @@ fn ends_in_words() {
     let ends = [
         (End::Applied, "applied"),
         (End::Kept, "kept: what stands in WordPress was left alone"),
-        (End::Suggested, "suggested: nothing was to be written"),
+        (End::Suggested, "suggested: no field was changed"),
         (End::Unchanged, "unchanged: this text was worked on before"),
         (rule("no_route"), "filtered: no route wants it"),
         (rule("key_reused"), "filtered: its idempotency key came before with another body"),

@@ -8,7 +8,7 @@ use copydesk_core::failure::Failure;
 use copydesk_core::post::{End, Incoming, PlanStep, PostEvent, RunId, SourceVersion, Step};
 use copydesk_proto::Timestamp;
 
-use crate::records::{Intake, rfc3339};
+use crate::records::{Intake, rfc3339, rule_words};
 
 /// An event's kind and sentence; `plan` is its run's, empty when that is not known.
 pub(in crate::desk) fn told(event: &PostEvent, plan: &[PlanStep]) -> (&'static str, String) {
@@ -43,9 +43,9 @@ pub(in crate::desk) fn told(event: &PostEvent, plan: &[PlanStep]) -> (&'static s
             "prepared",
             format!("write {} prepared: {}", write.0, list(fields.iter().map(|f| &f.field))),
         ),
-        PostEvent::WriteApplied { write, stored, kept, .. } => {
+        PostEvent::WriteApplied { write, stored, kept, suggested, .. } => {
             let stored: Vec<&Field> = stored.iter().map(|(field, _)| field).collect();
-            ("written", written(write.0, &stored, kept, plan))
+            ("written", written(write.0, &stored, kept, suggested, plan))
         }
         PostEvent::WriteRefused { write, .. } => (
             "refused",
@@ -121,19 +121,11 @@ pub(in crate::desk) fn end_words(end: &End) -> String {
     match end {
         End::Applied => "applied".to_owned(),
         End::Kept => "kept: what stands in WordPress was left alone".to_owned(),
-        End::Suggested => "suggested: nothing was to be written".to_owned(),
+        End::Suggested => "suggested: no field was changed".to_owned(),
         End::Unchanged => "unchanged: this text was worked on before".to_owned(),
         End::Superseded { by } => format!("superseded by event {}", by.0),
         End::Duplicate { of } => format!("duplicate of event {}", of.0),
-        End::Filtered { rule } => format!(
-            "filtered: {}",
-            match rule.as_str() {
-                "no_route" => "no route wants it",
-                "key_reused" => "its idempotency key came before with another body",
-                "nothing_to_say" => "the enrichments had nothing to say",
-                other => other,
-            }
-        ),
+        End::Filtered { rule } => format!("filtered: {}", rule_words(rule)),
         End::Gone => "gone: WordPress no longer has the post".to_owned(),
         End::Dropped { by } => format!("dropped by {by}"),
     }
@@ -195,9 +187,15 @@ fn answered(name: &str, answer: &Answer, reused: bool) -> String {
     )
 }
 
-fn written(number: u64, stored: &[&Field], kept: &[Field], plan: &[PlanStep]) -> String {
+fn written(
+    number: u64,
+    stored: &[&Field],
+    kept: &[Field],
+    suggested: &[Field],
+    plan: &[PlanStep],
+) -> String {
     let applied = match stored {
-        [] if kept.is_empty() => format!("write {number} applied"),
+        [] if kept.is_empty() && suggested.is_empty() => format!("write {number} applied"),
         [] => format!("write {number} changed nothing"),
         stored => format!("write {number} applied: {}", list(stored)),
     };
@@ -210,7 +208,8 @@ fn written(number: u64, stored: &[&Field], kept: &[Field], plan: &[PlanStep]) ->
         };
         format!("; {field} kept: {reason}")
     });
-    std::iter::once(applied).chain(kept).collect()
+    let suggested = suggested.iter().map(|field| format!("; {field} suggested"));
+    std::iter::once(applied).chain(kept).chain(suggested).collect()
 }
 
 /// `12:01:05 UTC`.

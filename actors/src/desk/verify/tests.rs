@@ -51,7 +51,13 @@ fn accepted(room: &mut Newsroom, edit: impl FnOnce(&mut Intake)) -> (u64, PostEv
 
 fn started(position: u64, text: &str) -> PostEvent {
     let input = Some(Input { hash: ContentHash::of(&[text]), modified_at: None });
-    PostEvent::RunStarted { run: run(position), plan: plan(), blocks: false, input }
+    PostEvent::RunStarted {
+        run: run(position),
+        plan: plan(),
+        blocks: false,
+        suggests: false,
+        input,
+    }
 }
 
 fn ended(position: u64, end: End) -> PostEvent {
@@ -73,7 +79,13 @@ fn intended(position: u64, write: u64) -> PostEvent {
 
 fn written(position: u64, write: u64) -> PostEvent {
     let write = WriteNumber(write);
-    PostEvent::WriteApplied { run: run(position), write, stored: vec![], kept: vec![] }
+    PostEvent::WriteApplied {
+        run: run(position),
+        write,
+        stored: vec![],
+        kept: vec![],
+        suggested: vec![],
+    }
 }
 
 #[test]

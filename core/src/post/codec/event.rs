@@ -23,12 +23,15 @@ pub fn encode_event(event: &PostEvent) -> v1::PostEvent {
         PostEvent::Ended { position, end } => {
             Kind::Ended(v1::Ended { position: position.0, end: Some(encode_end(end)) })
         }
-        PostEvent::RunStarted { run, plan, blocks, input } => Kind::RunStarted(v1::RunStarted {
-            run: run.0.0,
-            plan: plan.iter().map(encode_plan).collect(),
-            blocks: *blocks,
-            input: input.map(encode_input),
-        }),
+        PostEvent::RunStarted { run, plan, blocks, suggests, input } => {
+            Kind::RunStarted(v1::RunStarted {
+                run: run.0.0,
+                plan: plan.iter().map(encode_plan).collect(),
+                blocks: *blocks,
+                input: input.map(encode_input),
+                suggests: *suggests,
+            })
+        }
         PostEvent::StepAsked { run, step, attempt, at } => Kind::StepAsked(v1::StepAsked {
             run: run.0.0,
             step: step_number(*step),
@@ -54,12 +57,13 @@ pub fn encode_event(event: &PostEvent) -> v1::PostEvent {
             write: write.0,
             fields: fields.iter().map(encode_write).collect(),
         }),
-        PostEvent::WriteApplied { run, write, stored, kept } => {
+        PostEvent::WriteApplied { run, write, stored, kept, suggested } => {
             Kind::WriteApplied(v1::WriteApplied {
                 run: run.0.0,
                 write: write.0,
                 stored: stored.iter().map(|(field, hash)| encode_stored(field, *hash)).collect(),
                 kept: kept.iter().map(ToString::to_string).collect(),
+                suggested: suggested.iter().map(ToString::to_string).collect(),
             })
         }
         PostEvent::WriteRefused { run, write } => {
@@ -117,6 +121,7 @@ pub fn decode_event(stored: &v1::PostEvent) -> Result<PostEvent, DecodeError> {
             run: run(e.run),
             plan: all(&e.plan, decode_plan)?,
             blocks: e.blocks,
+            suggests: e.suggests,
             input: e.input.as_ref().map(decode_input).transpose()?,
         },
         Kind::StepAsked(e) => PostEvent::StepAsked {
@@ -146,6 +151,7 @@ pub fn decode_event(stored: &v1::PostEvent) -> Result<PostEvent, DecodeError> {
             write: WriteNumber(e.write),
             stored: all(&e.stored, decode_stored)?,
             kept: all(&e.kept, |field| parse(field, "field"))?,
+            suggested: all(&e.suggested, |field| parse(field, "field"))?,
         },
         Kind::WriteRefused(e) => {
             PostEvent::WriteRefused { run: run(e.run), write: WriteNumber(e.write) }

@@ -107,6 +107,7 @@ fn encode_run(run: &Run) -> v1::Run {
         fields: write.map_or_else(Vec::new, |w| w.fields.iter().map(encode_write).collect()),
         write_progress: Some(encode_progress(&run.write_progress)),
         blocks: run.blocks,
+        suggests: run.suggests,
         restarts: run.restarts,
     }
 }
@@ -136,6 +137,7 @@ fn decode_run(stored: &v1::Run) -> Decoded<Run> {
         write,
         write_progress: decode_progress(stored.write_progress.as_ref())?,
         blocks: stored.blocks,
+        suggests: stored.suggests,
         restarts: stored.restarts,
     })
 }

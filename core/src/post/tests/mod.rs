@@ -1,5 +1,7 @@
 //! The rules, one sentence each: given a history, when a command comes, then these events follow.
 
+mod suggestions;
+
 use copydesk_proto::Timestamp;
 
 use super::testing::{START, answer, fold, incoming, policy, text, versioned};
@@ -69,7 +71,8 @@ impl Desk {
 
     fn applied(&mut self, run: u64, write: u64, body: &str) -> String {
         let stored = vec![(Field::Excerpt, FieldValue::Text(body.to_owned()).hash())];
-        self.written(run, write, WriteResult::Applied { stored, kept: vec![] }).unwrap()
+        self.written(run, write, WriteResult::Applied { stored, kept: vec![], suggested: vec![] })
+            .unwrap()
     }
 
     /// One event from acceptance to the write.
@@ -426,7 +429,8 @@ fn a_persons_words_end_the_run_as_kept() {
     desk.accept(incoming(1, "every", Some("a")));
     desk.enriched(1, 0, "a");
     desk.enriched(1, 1, "a");
-    let result = WriteResult::Applied { stored: vec![], kept: vec![Field::Excerpt] };
+    let result =
+        WriteResult::Applied { stored: vec![], kept: vec![Field::Excerpt], suggested: vec![] };
     assert_eq!(desk.written(1, 1, result), Ok("applied ended:Kept".to_owned()));
 }
 

@@ -1,0 +1,69 @@
+//! What a site's list of posts is told: how events ended that brought no write. Of a write the
+//! site knows itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use copydesk_core::post::{End, IntakePosition, PostEvent};
+use copydesk_proto::Timestamp;
+
+use super::effects::sequence_of;
+use crate::delivery::PostStatus;
+use crate::records::{Intake, rule_words};
+
+/// The reports of a turn, about post number `id`. Only events that their sender counts can be told
+/// from older ones in the list.
+pub(super) fn reports<'e>(
+    events: &'e [PostEvent],
+    intakes: &'e BTreeMap<IntakePosition, Arc<Intake>>,
+    id: u64,
+    now: Timestamp,
+) -> impl Iterator<Item = PostStatus> + 'e {
+    events.iter().filter_map(move |event| {
+        let (position, state, cause) = report(event)?;
+        let intake = intakes.get(&position)?;
+        // A comment or a move to the bin that nobody wants says nothing about the post.
+        let of_text = ["post.published", "post.updated"].contains(&intake.event_type.as_str());
+        let sequence = sequence_of(intake.version).filter(|_| of_text)?;
+        Some(PostStatus { id, sequence, state, cause, at: now })
+    })
+}
+
+fn report(event: &PostEvent) -> Option<(IntakePosition, &'static str, String)> {
+    let ended = |position: IntakePosition, end: &End| {
+        let (state, cause) = match end {
+            End::Unchanged => ("unchanged", ""),
+            End::Superseded { .. } => ("superseded", ""),
+            End::Kept => ("kept", ""),
+            End::Filtered { rule } => ("filtered", rule_words(rule)),
+            End::Applied
+            | End::Suggested
+            | End::Duplicate { .. }
+            | End::Gone
+            | End::Dropped { .. } => return None,
+        };
+        Some((position, state, cause.to_owned()))
+    };
+    match event {
+        PostEvent::Ignored { incoming, end } => ended(incoming.position, end),
+        PostEvent::Ended { position, end } => ended(*position, end),
+        PostEvent::RunEnded { run, end } => ended(run.0, end),
+        PostEvent::DeadLettered { run, failure, .. } => {
+            Some((run.0, "failed", failure.cause.clone()))
+        }
+        PostEvent::Accepted(_)
+        | PostEvent::RunStarted { .. }
+        | PostEvent::StepAsked { .. }
+        | PostEvent::PostRead { .. }
+        | PostEvent::StepSkipped { .. }
+        | PostEvent::EnrichmentAnswered { .. }
+        | PostEvent::WriteIntended { .. }
+        | PostEvent::WriteApplied { .. }
+        | PostEvent::WriteRefused { .. }
+        | PostEvent::AttemptFailed { .. }
+        | PostEvent::RetryRequested { .. }
+        | PostEvent::RunResumed { .. }
+        | PostEvent::DeadLetterDropped { .. }
+        | PostEvent::Checkpointed(_) => None,
+    }
+}
