@@ -16,9 +16,7 @@ $made = muted(function () use ($wpdb): array {
     foreach (get_posts(['numberposts' => -1, 'post_status' => 'any']) as $post) {
         wp_delete_post($post->ID, true);
     }
-    foreach (['classic', 'seo', 'render', 'filter'] as $kind) {
-        delete_option("copydesk_test_$kind");
-    }
+    file_put_contents(COPYDESK_TEST_DIR . '/tmp/kinds.json', '[]');
     // Nobody listens there: what is to be sent waits.
     update_option('copydesk_settings', ['endpoint' => 'http://127.0.0.1:9/webhooks/news']);
     update_option('copydesk_secrets', ['secret' => 'browser-test-secret-0123456789abcdef'], false);

@@ -1,8 +1,8 @@
-// node test.mjs SITE_DIR [SCREENSHOT_DIR]: an editor's work with Copydesk's suggestions, in a real browser.
-// SITE_DIR is what scripts/wordpress/up has made, with the plugin and tests/wordpress/plugin/mu-plugins.
+// COPYDESK_SITE=DIR [COPYDESK_SCREENSHOTS=DIR] node --test test.mjs: an editor's work with Copydesk's suggestions, in a
+// real browser. COPYDESK_SITE is what scripts/wordpress/up has made, with the plugin and tests/wordpress/plugin/mu-plugins.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -11,6 +11,8 @@ import { chromium } from 'playwright-core';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const [site, shots] = [process.env.COPYDESK_SITE, process.env.COPYDESK_SCREENSHOTS];
+// Of tests/wordpress/plugin/mu-plugins/copydesk-receiver-sites.php.
+const kinds = join(site, 'tmp/kinds.json');
 const state = JSON.parse(readFileSync(join(site, 'state.json'), 'utf8'));
 const evaluate = (...code) =>
 	execFileSync(join(here, '../../../scripts/wordpress/eval'), [site, ...code], { encoding: 'utf8' });
@@ -200,7 +202,7 @@ test('the block editor: an edited suggestion, and one that is dismissed', async 
 
 test('the classic editor: accept, update, undo', async () => {
 	await write(posts.suggested, 3, [field('excerpt', SUMMARY, 'suggest'), field('tags', ['Transport'], 'suggest')]);
-	evaluate('-e', 'update_option("copydesk_test_classic", 1);');
+	writeFileSync(kinds, '["classic"]');
 	await page.goto(`${state.url}/wp-admin/post.php?post=${posts.suggested}&action=edit`);
 	const box = page.locator('#copydesk-classic');
 	await box.getByRole('heading', { name: 'Copydesk: 2 suggestions' }).waitFor();
@@ -222,7 +224,7 @@ test('the classic editor: accept, update, undo', async () => {
 	await box.getByRole('button', { name: 'Undo: Excerpt' }).first().click();
 	await page.waitForFunction(() => document.querySelector('#excerpt').value === 'Exactly the right words.');
 	assert.equal(stored(posts.suggested).excerpt, 'Exactly the right words.');
-	evaluate('-e', 'delete_option("copydesk_test_classic");');
+	writeFileSync(kinds, '[]');
 });
 
 test('the settings page holds no secret', async () => {

@@ -126,7 +126,7 @@ final class ReceiverApplyTest extends ReceiverTestCase
         $id = self::makePost();
         update_post_meta($id, '_edit_lock', time() . ':' . self::state()['users']['desk']['id']);
         self::applied($id, self::write(1)); // The block editor sends only what was changed in it.
-        update_option('copydesk_test_classic', 1);
+        self::siteIs('classic');
         $answer = self::apply($id, self::write(2));
         self::assertRefused(423, 'copydesk_locked', $answer);
         self::assertGreaterThan(0, (int) $answer['headers']['retry-after']);
@@ -239,7 +239,7 @@ final class ReceiverApplyTest extends ReceiverTestCase
         $fields = self::applied($id, self::write(1, $write));
         self::assertSame(['no_such_field'], array_values(array_unique(array_column($fields, 'reason'))));
         update_option('copydesk_meta_keys', ['summary_de', '_edit_lock']);
-        update_option('copydesk_test_seo', 'yoast');
+        self::siteIs('seo');
         $fields = self::applied($id, self::write(2, $write));
         self::assertSame(['applied', 'kept', 'applied'], array_column($fields, 'outcome'));
         self::stored($id);
@@ -256,7 +256,7 @@ final class ReceiverApplyTest extends ReceiverTestCase
         wp_set_current_user(self::state()['users']['admin']['id']);
         $id = self::makePost(['post_content' => $content, 'post_title' => 'A <em>title</em> & "more"']);
         $before = get_post($id);
-        update_option('copydesk_test_filter', 1); // Another plugin that changes content at every save.
+        self::siteIs('filter'); // Another plugin that changes content at every save.
         self::applied($id, self::write(1));
         $after = self::stored($id);
         self::assertSame('Summary 1', $after->post_excerpt);
@@ -270,11 +270,11 @@ final class ReceiverApplyTest extends ReceiverTestCase
     public function testAFatalErrorInAHookLeavesNothingBehind(): void
     {
         $id = self::makePost();
-        update_option('copydesk_test_fatal', 1);
+        self::siteIs('fatal');
         self::assertSame(500, self::apply($id, self::write(1))['status']);
         self::assertSame('', self::stored($id)->post_excerpt);
         self::assertSame(0, self::countRows('writes') + self::countRows('fields'));
-        delete_option('copydesk_test_fatal');
+        self::siteIs();
         self::applied($id, self::write(1));
         self::assertSame('Summary 1', self::stored($id)->post_excerpt);
     }

@@ -74,8 +74,7 @@ final class ReceiverSanitiseTest extends ReceiverTestCase
         parent::setUp();
         update_option('copydesk_meta_keys', ['note']);
         update_option('copydesk_new_terms', ['tags', 'categories']);
-        update_option('copydesk_test_seo', 'yoast');
-        update_option('copydesk_test_render', 1);
+        self::siteIs('seo', 'render');
         $this->reloadSeo();
     }
 

@@ -2,28 +2,30 @@
 
 /**
  * Plugin Name: Copydesk tests: sites of many kinds
- * Description: Options make this site one with the classic editor (copydesk_test_classic), with an SEO plugin
- *   (copydesk_test_seo), with a plugin that changes content at every save (copydesk_test_filter), with one that dies in
- *   a hook (copydesk_test_fatal), or with a careless theme that prints every field of a post (copydesk_test_render).
+ * Description: The file tmp/kinds.json of the site's folder, a list, makes this site one with the classic editor
+ *   ("classic"), with an SEO plugin ("seo"), with a plugin that changes content at every save ("filter"), with one that
+ *   dies in a hook ("fatal"), or with a careless theme that prints every field of a post ("render").
  */
 
-if (get_option('copydesk_test_classic')) {
+$copydesk_kinds = json_decode((string) @file_get_contents(COPYDESK_TEST_DIR . '/tmp/kinds.json'), true) ?: [];
+
+if (in_array('classic', $copydesk_kinds, true)) {
     add_filter('use_block_editor_for_post', '__return_false');
 }
-if (get_option('copydesk_test_seo') === 'yoast' && !defined('WPSEO_VERSION')) {
+if (in_array('seo', $copydesk_kinds, true) && !defined('WPSEO_VERSION')) {
     define('WPSEO_VERSION', 'test');
 }
-if (get_option('copydesk_test_filter')) {
+if (in_array('filter', $copydesk_kinds, true)) {
     add_filter('content_save_pre', function (string $content): string {
         return $content . ' and more';
     });
 }
-if (get_option('copydesk_test_fatal')) {
+if (in_array('fatal', $copydesk_kinds, true)) {
     add_action('save_post', function (): void {
         copydesk_test_there_is_no_such_function();
     });
 }
-if (get_option('copydesk_test_render')) {
+if (in_array('render', $copydesk_kinds, true)) {
     add_shortcode('copydesk_test', function (): string {
         return 'shortcode was run';
     });

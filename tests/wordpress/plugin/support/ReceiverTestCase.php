@@ -13,6 +13,18 @@ abstract class ReceiverTestCase extends PluginTestCase
     /** @var array<string, Http> One application password per user and run: each costs a slow hash. */
     private static $users = [];
 
+    /** Makes the site one of these kinds: see mu-plugins/copydesk-receiver-sites.php. */
+    protected static function siteIs(string ...$kinds): void
+    {
+        file_put_contents(COPYDESK_TEST_DIR . '/tmp/kinds.json', json_encode($kinds));
+    }
+
+    protected function tearDown(): void
+    {
+        self::siteIs();
+        parent::tearDown();
+    }
+
     /** Copydesk: a user with its role and no other. */
     protected static function copydesk(): Http
     {
