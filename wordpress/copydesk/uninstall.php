@@ -18,13 +18,10 @@ defined('WP_UNINSTALL_PLUGIN') || exit;
         foreach ($wpdb->get_col("SHOW TABLES LIKE '" . $wpdb->esc_like("{$wpdb->prefix}copydesk_") . "%'") as $table) {
             $wpdb->query("DROP TABLE `$table`");
         }
-        $ours = $wpdb->esc_like('copydesk_') . '%';
-        $names = $wpdb->prepare("SELECT option_name FROM $wpdb->options WHERE option_name LIKE %s", $ours);
+        // Not by LIKE: the underscore is a wildcard there, and SQLite knows no backslash before it.
+        $names = "SELECT option_name FROM $wpdb->options WHERE SUBSTR(option_name, 1, 9) = 'copydesk_'";
         array_map('delete_option', $wpdb->get_col($names));
-        $wpdb->query($wpdb->prepare(
-            "DELETE FROM $wpdb->postmeta WHERE meta_key LIKE %s",
-            $wpdb->esc_like('_copydesk_') . '%'
-        ));
+        $wpdb->query("DELETE FROM $wpdb->postmeta WHERE SUBSTR(meta_key, 1, 10) = '_copydesk_'");
         remove_role('copydesk');
     };
     if (!is_multisite()) {

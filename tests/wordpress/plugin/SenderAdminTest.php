@@ -245,7 +245,8 @@ final class SenderAdminTest extends SenderTestCase
         // In a process of its own: it defines what only an uninstall has, and takes the tables away.
         $code = 'define("WP_UNINSTALL_PLUGIN", "copydesk"); require WP_PLUGIN_DIR . "/copydesk/uninstall.php";
             $found = count($wpdb->get_col("SHOW TABLES LIKE \"{$wpdb->prefix}copydesk\_%\""))
-                . " " . $wpdb->get_var("SELECT COUNT(*) FROM $wpdb->options WHERE option_name LIKE \"copydesk\_%\"")
+                . " " . $wpdb->get_var("SELECT COUNT(*) FROM $wpdb->options
+                    WHERE SUBSTR(option_name, 1, 9) = \"copydesk_\"")
                 . " " . count(get_role("copydesk") ? [1] : []);
             file_put_contents($args[0], $found . " " . json_encode(get_option("copydesk_secrets")));
             Copydesk\install(true);';

@@ -47,7 +47,6 @@ final class SenderRoutesTest extends SenderTestCase
             wp_insert_post(['post_title' => "Post $i", 'post_status' => 'publish']);
         }
         $first = $copydesk->rest('GET', '/copydesk/v1/outbox?limit=2');
-        self::assertStringContainsString('no-store', $first['headers']['cache-control']);
         self::assertCount(2, $first['json']['rows']);
         $row = $first['json']['rows'][0];
         self::assertSame('Post 1', json_decode($row['body'], true)['title']);
@@ -137,7 +136,10 @@ final class SenderRoutesTest extends SenderTestCase
         };
         $headers = $sign('/copydesk/v1/outbox?after=5&limit=2');
         $anonymous = Http::anonymous();
-        self::assertSame(200, $anonymous->get('/wp-json/copydesk/v1/outbox?limit=2&after=5', $headers)['status']);
+        $answer = $anonymous->get('/wp-json/copydesk/v1/outbox?limit=2&after=5', $headers);
+        self::assertSame(200, $answer['status']);
+        // WordPress itself forbids to keep only the answers to its users.
+        self::assertSame('no-store', $answer['headers']['cache-control']);
         self::assertSame(401, $anonymous->get('/wp-json/copydesk/v1/outbox?limit=2&after=0', $headers)['status']);
         // With plain permalinks the route is a parameter.
         $plain = '/?rest_route=/copydesk/v1/outbox&after=5&limit=2';

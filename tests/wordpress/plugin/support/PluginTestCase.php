@@ -54,7 +54,7 @@ abstract class PluginTestCase extends TestCase
         foreach ($wpdb->get_col("SHOW TABLES LIKE '{$wpdb->prefix}copydesk\\_%'") as $table) {
             $wpdb->query("DELETE FROM $table");
         }
-        $options = "SELECT option_name FROM $wpdb->options WHERE option_name LIKE 'copydesk\\_%'";
+        $options = "SELECT option_name FROM $wpdb->options WHERE SUBSTR(option_name, 1, 9) = 'copydesk_'";
         foreach ($wpdb->get_col($options) as $name) {
             if ($name !== 'copydesk_schema') {
                 delete_option($name);
