@@ -180,11 +180,27 @@ fn run_events() -> Vec<(&'static str, PostEvent)> {
     vec![
         (
             "run_started",
-            PostEvent::RunStarted { run, plan: plan(), blocks: true, input: Some(input) },
+            PostEvent::RunStarted {
+                run,
+                plan: plan(),
+                blocks: true,
+                suggests: false,
+                input: Some(input),
+            },
         ),
         (
             "run_started_unread",
-            PostEvent::RunStarted { run, plan: vec![], blocks: false, input: None },
+            PostEvent::RunStarted {
+                run,
+                plan: vec![],
+                blocks: false,
+                suggests: false,
+                input: None,
+            },
+        ),
+        (
+            "run_started_suggesting",
+            PostEvent::RunStarted { run, plan: plan(), blocks: false, suggests: true, input: None },
         ),
         ("step_asked_read", PostEvent::StepAsked { run, step: Step::Read, attempt: 1, at }),
         ("step_asked_write", PostEvent::StepAsked { run, step: Step::Write, attempt, at }),
@@ -194,7 +210,17 @@ fn run_events() -> Vec<(&'static str, PostEvent)> {
         ("enrichment_answered", answered(answer(FieldValue::Text("A summary.".to_owned())), false)),
         ("enrichment_reused", answered(answer(FieldValue::List(vec!["a".to_owned()])), true)),
         ("write_intended", PostEvent::WriteIntended { run, write, fields }),
-        ("write_applied", PostEvent::WriteApplied { run, write, stored, kept }),
+        (
+            "write_suggested",
+            PostEvent::WriteApplied {
+                run,
+                write,
+                stored: vec![],
+                kept: vec![],
+                suggested: vec![Field::Title],
+            },
+        ),
+        ("write_applied", PostEvent::WriteApplied { run, write, stored, kept, suggested: vec![] }),
         ("write_refused", PostEvent::WriteRefused { run, write }),
         ("attempt_failed", failed(failure(FailureClass::Retry), Some(AT.after_ms(500)))),
         ("attempt_failed_unavailable", failed(unavailable, Some(AT.after_ms(7_000)))),
@@ -233,7 +259,7 @@ fn state() -> PostState {
         let asked = |step| PostEvent::StepAsked { run, step, attempt: 1, at: AT };
         vec![
             PostEvent::Accepted(incoming(position)),
-            PostEvent::RunStarted { run, plan: plan(), blocks: false, input },
+            PostEvent::RunStarted { run, plan: plan(), blocks: false, suggests: false, input },
             asked(Step::Enrich(0)),
             asked(Step::Enrich(1)),
         ]
@@ -255,7 +281,7 @@ fn state() -> PostState {
     history.extend([
         PostEvent::EnrichmentAnswered { run: first, step: 0, answer, reused: false },
         PostEvent::WriteIntended { run: first, write, fields },
-        PostEvent::WriteApplied { run: first, write, stored, kept: vec![] },
+        PostEvent::WriteApplied { run: first, write, stored, kept: vec![], suggested: vec![] },
         PostEvent::RunEnded { run: first, end: End::Applied },
     ]);
     for position in [2, 3] {
