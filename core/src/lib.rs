@@ -7,6 +7,7 @@ pub mod content;
 pub mod failure;
 pub mod holds;
 pub mod limits;
+pub mod pointer;
 pub mod post;
 pub mod rate;
 pub mod refusal;

@@ -51,10 +51,17 @@ pub const URL_BYTES_MAX: usize = 2_048;
 
 /// Shortest webhook secret, in bytes: the output size of SHA-256 (RFC 2104, section 3).
 pub const SECRET_BYTES_MIN: usize = 32;
+/// The same for secrets whose form the sender sets: 24 bytes are 192 bits, the least that Standard
+/// Webhooks allows; GitHub's own example has 26.
+pub const SECRET_BYTES_ISSUED_MIN: usize = 24;
 /// Longest webhook secret, in bytes.
 pub const SECRET_BYTES_MAX: usize = 1_024;
 /// Secrets of one source, and signatures of one request, that are tried.
 pub const SIGNATURES_TRIED_MAX: usize = 8;
+/// Longest header name, prefix or template of a custom scheme, in bytes.
+pub const CUSTOM_TEXT_BYTES_MAX: usize = 256;
+/// Widest window of a custom scheme: an hour of clock error is a fault to mend.
+pub const WINDOW_S_MAX: u32 = 3_600;
 /// Longest id of a secret, in bytes.
 pub const KEY_ID_BYTES_MAX: usize = 64;
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::limits::{
     COALESCE_MS_MAX, MATCHER_BYTES_MAX, PATTERN_COMPILED_BYTES_MAX, ROUTE_ITEMS_MAX, ROUTES_MAX,
 };
+use crate::pointer::Pointer;
 use crate::webhook::{VerifiedWebhook, is_event_type};
 
 /// What to do with the events of one source that match.
@@ -82,7 +83,9 @@ impl std::str::FromStr for EventPattern {
 }
 
 impl EventPattern {
-    fn matches(&self, event_type: &str) -> bool {
+    /// Whether it takes this event type.
+    #[must_use]
+    pub fn matches(&self, event_type: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Under(stem) => event_type.starts_with(stem.as_str()),
@@ -97,7 +100,7 @@ impl EventPattern {
 /// does; an object, `null` or a missing field matches nothing but [`Test::Any`].
 #[derive(Debug, Clone)]
 pub struct Matcher {
-    pointer: String,
+    pointer: Pointer,
     test: Test,
 }
 
@@ -151,27 +154,23 @@ impl Matcher {
             Test::Any | Test::Like(_) => "",
             Test::Is(t) | Test::Startswith(t) | Test::Endswith(t) | Test::Contains(t) => t,
         };
-        let fits = pointer.len() <= MATCHER_BYTES_MAX && text.len() <= MATCHER_BYTES_MAX;
-        if !pointer.starts_with('/') || !fits {
+        if text.len() > MATCHER_BYTES_MAX {
             return Err(RouteError::Pointer);
         }
-        Ok(Self { pointer: pointer.to_owned(), test })
+        Ok(Self { pointer: pointer.parse().map_err(|_| RouteError::Pointer)?, test })
     }
 
-    fn matches(&self, fields: &Map<String, Value>) -> bool {
-        lookup(fields, &self.pointer).is_some_and(|value| self.test.accepts(value))
+    /// Whether the field holds what it must.
+    #[must_use]
+    pub fn matches(&self, fields: &Map<String, Value>) -> bool {
+        self.pointer.find(fields).is_some_and(|value| self.test.accepts(value))
     }
-}
 
-/// RFC 6901 from an object that is not itself a [`Value`].
-fn lookup<'f>(fields: &'f Map<String, Value>, pointer: &str) -> Option<&'f Value> {
-    let path = pointer.strip_prefix('/')?;
-    let (first, rest) = match path.find('/') {
-        Some(slash) => path.split_at(slash),
-        None => (path, ""),
-    };
-    let key = first.replace("~1", "/").replace("~0", "~");
-    fields.get(&key)?.pointer(rest)
+    /// The field.
+    #[must_use]
+    pub const fn field(&self) -> &Pointer {
+        &self.pointer
+    }
 }
 
 impl Test {

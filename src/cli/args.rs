@@ -85,6 +85,9 @@ Examples:
     /// Look at posts.
     #[command(subcommand)]
     Posts(PostsCommand),
+    /// Try routes on an example, without a node.
+    #[command(subcommand)]
+    Routes(RoutesCommand),
     /// Look at what needs a person, and decide.
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
@@ -271,6 +274,27 @@ pub enum DeadLettersCommand {
     Retry(DeadLetterArgs),
     /// Give up; the post's later events go on.
     Drop(DeadLetterArgs),
+}
+
+/// Try routes on an example, without a node.
+#[derive(Debug, Subcommand)]
+pub enum RoutesCommand {
+    /// What would become of this payload: which route takes it, who is asked, what is written.
+    ///
+    /// Nothing is sent and nothing stored; no secret is needed.
+    #[command(after_help = "\
+Examples:
+  copydesk routes test sample.json
+  copydesk routes test form.txt --source contact
+
+Exit code 0 when a route takes it, 1 when none does or the payload is refused.")]
+    Test {
+        /// A file with the body of a webhook, as its sender posts it.
+        sample: PathBuf,
+        /// The source that sends it; needless when there is only one.
+        #[arg(long)]
+        source: Option<String>,
+    },
 }
 
 /// A dead letter.

@@ -7,6 +7,7 @@ pub(crate) mod init;
 pub(crate) mod node;
 pub(crate) mod output;
 mod pages;
+mod routes;
 pub(crate) mod send;
 #[cfg(test)]
 mod tests;
@@ -61,6 +62,7 @@ pub fn run(cli: Cli, env: &Environment, output: &Output) -> anyhow::Result<ExitC
         Command::DeadLetters(command) => {
             watched(&load, async |c| watch::dead_letters(command, c, output).await)
         }
+        Command::Routes(command) => routes::routes(command, &load()?, output),
         Command::Status => watched(&load, async |c| watch::status(c, output).await),
         Command::Hold(args) => watched(&load, async |c| watch::hold(args, c, env, output).await),
         Command::Resume { scope } => {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::SendArgs;
 use super::output::{Output, plain};
-use crate::config::{ConfigError, Environment, Loaded, Scheme, SecretRef, Source, read_secret};
+use crate::config::{ConfigError, Environment, Loaded, SecretRef, read_secret};
 
 /// A node answers within 5 s or not at all.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Where to send, and as whom.
 pub(crate) struct Target {
     pub(crate) url: String,
-    pub(crate) scheme: Scheme,
+    pub(crate) scheme: signature::Scheme,
     pub(crate) secret: Secret,
 }
 
@@ -31,7 +31,9 @@ pub(super) async fn send(
 ) -> anyhow::Result<ExitCode> {
     let target = match (&args.url, &args.secret) {
         (Some(url), Some(place)) => {
-            Target { url: url.clone(), scheme: args.scheme, secret: secret("k1", place, env)? }
+            let scheme = args.scheme.row();
+            let secret = secret(scheme, "k1", place, env)?;
+            Target { url: url.clone(), scheme: scheme.clone(), secret }
         }
         (_, _) => configured(&load()?, args.source.as_deref(), env)?,
     };
@@ -40,7 +42,7 @@ pub(super) async fn send(
     let mut accepted = 0_u32;
     for _ in 0..args.repeat {
         let key = args.key.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-        let payload = payload(args, target.scheme, &key);
+        let payload = payload(args, &target.scheme, &key);
         let started = Instant::now();
         let answer = post(&client, &target, &key, &payload).await?;
         times.push(started.elapsed());
@@ -74,16 +76,18 @@ fn configured(loaded: &Loaded, name: Option<&str>, env: &Environment) -> anyhow:
         (None, names) => bail!("which source? --source {}", names.join(" | --source ")),
     };
     let found = config.sources.iter().find(|(id, _)| id.as_str() == name);
-    let Some((_, Source { scheme, secrets, .. })) = found else {
+    let Some((_, source)) = found else {
         bail!("there is no source named {name}; there is: {}", names.join(", "));
     };
-    let Some(first) = secrets.first() else { bail!("the source {name} has no secret") };
+    let Some(first) = source.secrets.first() else { bail!("the source {name} has no secret") };
     let listen = config.http.listen;
     if listen.port() == 0 {
         bail!("http.listen takes a free port: say where the node is with --url and --secret");
     }
     let url = format!("http://{}/webhooks/{name}", reachable(listen));
-    Ok(Target { url, scheme: *scheme, secret: secret(&first.id, &first.value, env)? })
+    let scheme = source.signature()?;
+    let secret = secret(&scheme, &first.id, &first.value, env)?;
+    Ok(Target { url, scheme, secret })
 }
 
 /// An address bound to every interface is reached through loopback.
@@ -98,9 +102,14 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-fn secret(id: &str, place: &SecretRef, env: &Environment) -> anyhow::Result<Secret> {
+fn secret(
+    scheme: &signature::Scheme,
+    id: &str,
+    place: &SecretRef,
+    env: &Environment,
+) -> anyhow::Result<Secret> {
     let value = read_secret(place, env)?;
-    Ok(Secret::new(id, value.expose_secret().as_bytes())?)
+    Ok(Secret::of(scheme, id, value.expose_secret().as_bytes())?)
 }
 
 /// What the node said.
@@ -136,12 +145,8 @@ pub(crate) async fn post(
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
     let timestamp = now.as_secs().to_string();
     let parts = Parts { timestamp: &timestamp, key, body: &body };
-    let scheme = match target.scheme {
-        Scheme::WpRelay => &signature::WP_RELAY,
-        Scheme::Provider => &signature::PROVIDER,
-    };
     let mut request = client.post(&target.url).header("content-type", "application/json");
-    for (name, value) in signature::sign(scheme, &target.secret, &parts) {
+    for (name, value) in signature::sign(&target.scheme, &target.secret, &parts) {
         request = request.header(name, value);
     }
     let response = request.body(body).send().await.with_context(|| {
@@ -153,13 +158,14 @@ pub(crate) async fn post(
     Ok(Answered { status, body })
 }
 
-fn payload(args: &SendArgs, scheme: Scheme, key: &str) -> Value {
+fn payload(args: &SendArgs, scheme: &signature::Scheme, key: &str) -> Value {
     let mut payload = Map::new();
     payload.insert("event".to_owned(), json!(args.event));
-    match scheme {
-        Scheme::WpRelay => payload.insert("post_id".to_owned(), json!(args.post)),
-        Scheme::Provider => payload.insert("external_id".to_owned(), json!(args.post.to_string())),
-    };
+    if scheme.name == signature::PROVIDER.name {
+        payload.insert("external_id".to_owned(), json!(args.post.to_string()));
+    } else {
+        payload.insert("post_id".to_owned(), json!(args.post));
+    }
     payload.insert("idempotency_key".to_owned(), json!(key));
     for (name, text) in [("title", &args.title), ("content", &args.content)] {
         if let Some(text) = text {

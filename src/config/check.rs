@@ -5,13 +5,16 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use copydesk_core::limits::{
-    COALESCE_MS_MAX, EVENT_TYPE_BYTES_MAX, KEY_ID_BYTES_MAX, ROUTE_ITEMS_MAX, ROUTES_MAX,
-    SIGNATURES_TRIED_MAX, URI_BYTES_MAX,
+    COALESCE_MS_MAX, ROUTE_ITEMS_MAX, ROUTES_MAX, SIGNATURES_TRIED_MAX, URI_BYTES_MAX,
 };
+use copydesk_core::pointer::{BadPointer, Pointer};
+use copydesk_core::routes::EventPattern;
+use copydesk_core::signature::is_key_id;
+use copydesk_core::webhook::is_event_type;
 use copydesk_proto::RouteId;
 
 use super::report::suggest;
-use super::{BUILTIN, Delivery, Loaded, LogUrl, Problem, ProviderKind, Site};
+use super::{BUILTIN, Delivery, Loaded, LogUrl, Problem, ProviderKind, Site, Source};
 
 /// Longest time for one request to a site or provider; a slow model needs minutes, not hours.
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
@@ -179,10 +182,7 @@ impl Check<'_> {
             }
             let mut ids = BTreeSet::new();
             for (index, secret) in source.secrets.iter().enumerate() {
-                let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-                let plain = secret.id.bytes().all(plain);
-                let fits = (1..=KEY_ID_BYTES_MAX).contains(&secret.id.len()) && plain;
-                if !fits || !ids.insert(&secret.id) {
+                if !is_key_id(&secret.id) || !ids.insert(&secret.id) {
                     let path = path(&format!("secrets[{index}].id"));
                     self.refuse(
                         &path,
@@ -191,8 +191,37 @@ impl Check<'_> {
                     );
                 }
             }
+            self.scheme(name.as_str(), source);
+            self.payload(name.as_str(), source);
             if let Some(own) = &source.path {
                 self.source_path(&path("path"), own, &mut paths, name.as_str());
+            }
+        }
+    }
+
+    fn scheme(&mut self, name: &str, source: &Source) {
+        if let Err(error) = source.signature() {
+            let of_source = ["scheme", "custom", "token_header"].contains(&error.setting);
+            let table = if of_source { "" } else { "custom." };
+            let path = format!("sources.{name}.{table}{}", error.setting);
+            self.refuse(&path, error.reason, "docs/sources.md has an example of each scheme");
+        }
+    }
+
+    fn payload(&mut self, name: &str, source: &Source) {
+        let path = |key: &str| format!("sources.{name}.{key}");
+        if let Some(rate) = source.requests_per_minute {
+            self.range(&path("requests_per_minute"), rate, 1, 1_000_000);
+        }
+        if source.map.event_default.as_ref().is_some_and(|event| !is_event_type(event)) {
+            self.refuse(&path("map.event_default"), EVENT_FORM, EVENT_HELP);
+        }
+        for (events, fields) in &source.require {
+            if events.parse::<EventPattern>().is_err() {
+                self.refuse(&path("require"), EVENT_FORM, EVENT_HELP);
+            }
+            if fields.iter().any(|field| field.parse::<Pointer>().is_err()) {
+                self.refuse(&path("require"), BadPointer.to_string(), "");
             }
         }
     }
@@ -295,7 +324,11 @@ impl Check<'_> {
                 let known = config.enrichments.keys().map(|id| id.as_str());
                 self.name(&path(&format!("enrich[{at}]")), "enrichment", id.as_str(), known);
             }
-            for (key, items) in [("events", route.events.len()), ("enrich", route.enrich.len())] {
+            for (key, items) in [
+                ("events", route.events.len()),
+                ("match", route.matches.len()),
+                ("enrich", route.enrich.len()),
+            ] {
                 if items > ROUTE_ITEMS_MAX {
                     self.refuse(&path(key), format!("more than {ROUTE_ITEMS_MAX} {key}"), "");
                 }
@@ -304,13 +337,14 @@ impl Check<'_> {
                 self.refuse(&path("events"), "events is empty", "\"*\" stands for every event");
             }
             for (at, event) in route.events.iter().enumerate() {
-                if !is_event(event) {
-                    let path = path(&format!("events[{at}]"));
-                    self.refuse(
-                        &path,
-                        "an event type is words of a-z, 0-9 and _ joined by dots",
-                        "for example \"post.published\", \"post.*\" or \"*\"",
-                    );
+                if event.parse::<EventPattern>().is_err() {
+                    self.refuse(&path(&format!("events[{at}]")), EVENT_FORM, EVENT_HELP);
+                }
+            }
+            for (at, matches) in route.matches.iter().enumerate() {
+                if let Err(error) = matches.matcher() {
+                    let help = "for example { field = \"/type\", is = \"post\" }";
+                    self.refuse(&path(&format!("match[{at}]")), error.to_string(), help);
                 }
             }
             let most = Duration::from_millis(COALESCE_MS_MAX);
@@ -325,6 +359,10 @@ impl Check<'_> {
     }
 }
 
+const EVENT_FORM: &str = "an event type is words of a-z, 0-9 and _ joined by dots";
+
+const EVENT_HELP: &str = "for example \"post.published\", \"post.*\" or \"*\"";
+
 const PATH_FORM: &str =
     "a path begins with / and has only A-Z, a-z, 0-9, - . _ ~ between single slashes";
 
@@ -334,11 +372,4 @@ fn is_plain_path(path: &str) -> bool {
         |part: &str| !part.is_empty() && part != "." && part != ".." && part.bytes().all(plain);
     path.len() < URI_BYTES_MAX
         && path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(segment))
-}
-
-fn is_event(event: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
-    let word = |word: &str| !word.is_empty() && word.bytes().all(plain);
-    let body = event.strip_suffix(".*").unwrap_or(event);
-    event == "*" || (event.len() <= EVENT_TYPE_BYTES_MAX && body.split('.').all(word))
 }

@@ -9,6 +9,7 @@ mod process;
 mod report;
 mod secrets;
 mod shape;
+mod source;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -24,8 +25,12 @@ pub use process::{Admin, Http, Limits, Log, LogFormat, LogUrl, Retention, Teleme
 pub use report::{ConfigError, Place, Problem};
 pub use secrets::{SecretError, Secrets, read_secret};
 pub use shape::{
-    BUILTIN, Coalesce, Config, Delivery, Enrichment, Idempotency, Mode, OnDeadLetter, Provider,
-    ProviderKind, Route, Scheme, Site, Source, SourceSecret, UnknownEvents, Version,
+    BUILTIN, Coalesce, Config, Delivery, Enrichment, Match, MatchError, Mode, OnDeadLetter,
+    Provider, ProviderKind, Route, Site,
+};
+pub use source::{
+    About, Body, CustomScheme, Encoding, Idempotency, Map, Scheme, Source, SourceSecret,
+    UnknownEvents, Version,
 };
 pub use values::{Price, PriceError, SecretRef, SecretRefError};
 

@@ -2,10 +2,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use url::Url;
 
-use super::values::{SecretRef, from_text, http_url_opt};
+use super::values::{SecretRef, from_text, http_url_opt, networks};
 
 /// `[http]`: where webhooks arrive.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -15,6 +16,9 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Host names we answer to, without port; empty: any.
     pub public_hosts: Vec<String>,
+    /// Networks of our own proxies, whose `X-Forwarded-For` is believed; empty: none is.
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
     /// Accepted events that may wait before senders get 429.
     pub backlog_max: u64,
     /// Open connections in all; the next is closed at accept.
@@ -28,6 +32,7 @@ impl Default for Http {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             public_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
             backlog_max: 100_000,
             connections_max: 10_000,
             connections_per_ip_max: 100,

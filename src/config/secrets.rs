@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use copydesk_core::limits::{SECRET_BYTES_MAX, SECRET_BYTES_MIN};
+use copydesk_core::signature::{Scheme, Secret};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{ConfigError, Environment, Loaded, Problem, SecretRef};
@@ -62,12 +62,14 @@ impl Loaded {
     /// All that are missing or too short, each with its line.
     pub fn secrets(&self, env: &Environment) -> Result<Secrets, ConfigError> {
         let (mut found, mut problems) = (BTreeMap::new(), Vec::new());
-        for (path, place, bytes_min) in self.secret_places() {
+        for (path, place, scheme) in self.secret_places() {
             match read_secret(&place, env) {
                 Ok(secret) => {
-                    let bytes = secret.expose_secret().len();
-                    if bytes_min > 0 && !(bytes_min..=SECRET_BYTES_MAX).contains(&bytes) {
-                        problems.push(self.problem(&path, too_short(&place), MAKE_ONE));
+                    let value = secret.expose_secret().as_bytes();
+                    let made = scheme.map(|scheme| Secret::of(&scheme, "id", value));
+                    if let Some(Err(error)) = made {
+                        let reason = format!("the secret at {place} does not fit: {error}");
+                        problems.push(self.problem(&path, reason, MAKE_ONE));
                     }
                     found.insert(place, secret);
                 }
@@ -77,26 +79,26 @@ impl Loaded {
         if problems.is_empty() { Ok(Secrets(found)) } else { Err(ConfigError { problems }) }
     }
 
-    /// Key path, place and least length of every secret.
-    fn secret_places(&self) -> Vec<(String, SecretRef, usize)> {
+    /// Key path and place of every secret; for a source's also the scheme, which sets its form.
+    fn secret_places(&self) -> Vec<(String, SecretRef, Option<Scheme>)> {
         let config = &self.config;
         let mut places = Vec::new();
         if let Some(place) = &config.log.credentials {
-            places.push(("log.credentials".to_owned(), place.clone(), 0));
+            places.push(("log.credentials".to_owned(), place.clone(), None));
         }
         for (name, site) in &config.sites {
             let path = format!("sites.{name}.application_password");
-            places.push((path, site.application_password.clone(), 0));
+            places.push((path, site.application_password.clone(), None));
         }
         for (name, source) in &config.sources {
             for (index, secret) in source.secrets.iter().enumerate() {
                 let path = format!("sources.{name}.secrets[{index}].value");
-                places.push((path, secret.value.clone(), SECRET_BYTES_MIN));
+                places.push((path, secret.value.clone(), source.signature().ok()));
             }
         }
         for (name, provider) in &config.providers {
             if let Some(place) = &provider.api_key {
-                places.push((format!("providers.{name}.api_key"), place.clone(), 0));
+                places.push((format!("providers.{name}.api_key"), place.clone(), None));
             }
         }
         places
@@ -104,10 +106,6 @@ impl Loaded {
 }
 
 const MAKE_ONE: &str = "`openssl rand -hex 32` makes a good one; both sides must have the same";
-
-fn too_short(place: &SecretRef) -> String {
-    format!("the secret at {place} must have {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes")
-}
 
 fn reason(error: &SecretError) -> String {
     match error {

@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use copydesk_core::content::Field;
+use copydesk_core::routes::{Matcher, Pattern, RouteError, Test};
 use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId};
 use serde::Deserialize;
 use url::Url;
 
 use super::process::{Admin, Http, Limits, Log, Retention, Telemetry};
+use super::source::Source;
 use super::values::{
     Price, SecretRef, duration, duration_or_off, from_text_opt, http_url, http_url_opt,
 };
@@ -120,99 +122,6 @@ pub enum Delivery {
     Core,
     /// Through a route of the site's own.
     Ingest,
-}
-
-/// `[sources.<name>]`: a sender; its webhooks arrive at `POST /webhooks/<name>`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Source {
-    /// How it signs.
-    #[serde(default)]
-    pub scheme: Scheme,
-    /// Its live secrets, newest first.
-    pub secrets: Vec<SourceSecret>,
-    /// The site its posts belong to; the site of the source's own name when absent.
-    #[serde(default)]
-    pub site: Option<SiteId>,
-    /// A further path it may post to.
-    #[serde(default)]
-    pub path: Option<String>,
-    /// What happens to event types no one knows.
-    #[serde(default)]
-    pub unknown_events: UnknownEvents,
-    /// Which field says how new an event is.
-    #[serde(default)]
-    pub version: Version,
-    /// Where the idempotency key comes from.
-    #[serde(default)]
-    pub idempotency: Idempotency,
-    /// `false` answers 403.
-    #[serde(default = "Source::default_enabled")]
-    pub enabled: bool,
-}
-
-impl Source {
-    const fn default_enabled() -> bool {
-        true
-    }
-}
-
-/// One live secret of a source.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SourceSecret {
-    /// Key id, as in `X-WP-Key-Id`.
-    pub id: String,
-    /// Where the secret is kept; at least 32 bytes.
-    pub value: SecretRef,
-}
-
-/// How a source signs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scheme {
-    /// `X-WP-Timestamp`, `X-WP-Signature`: hex HMAC-SHA256 of `timestamp.body`.
-    #[default]
-    WpRelay,
-    /// `X-Provider-Timestamp`, `X-Provider-Signature`: the same in base64.
-    Provider,
-}
-
-/// What happens to event types no one knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UnknownEvents {
-    /// 422.
-    #[default]
-    Refuse,
-    /// Stored; does nothing unless a route names it.
-    Accept,
-}
-
-/// Which field says how new an event is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Version {
-    /// `sequence` when there, else `modified_gmt` when there.
-    #[default]
-    Auto,
-    /// A whole number that grows with every event of a post.
-    Sequence,
-    /// WordPress's time of the last change.
-    ModifiedGmt,
-    /// None: order of arrival.
-    None,
-}
-
-/// Where the idempotency key comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Idempotency {
-    /// The `Idempotency-Key` header, repeated in the signed body.
-    #[default]
-    Header,
-    /// The hash of timestamp and body.
-    Derived,
 }
 
 /// `[providers.<name>]`: an AI service with one key and one set of limits.
@@ -329,12 +238,15 @@ pub struct Route {
     /// Which types; `*` for every type.
     #[serde(default = "Route::default_events")]
     pub events: Vec<String>,
+    /// What the events' fields must hold; all of these.
+    #[serde(default, rename = "match")]
+    pub matches: Vec<Match>,
     /// The enrichments, in order.
     #[serde(default)]
     pub enrich: Vec<EnrichmentId>,
-    /// Whether each event takes effect or only the newest.
+    /// Whether each event takes effect or only the newest; the newest for a source of triggers.
     #[serde(default)]
-    pub coalesce: Coalesce,
+    pub coalesce: Option<Coalesce>,
     /// `latest`: how long a post must be silent before its newest event takes effect.
     #[serde(default = "Route::default_quiet", deserialize_with = "duration")]
     pub quiet: Duration,
@@ -358,6 +270,61 @@ impl Route {
     const fn default_max_wait() -> Duration {
         Duration::from_secs(60)
     }
+}
+
+/// What one field must hold: exactly one test.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Match {
+    /// The field, as a JSON pointer.
+    pub field: String,
+    /// `true`: it is there.
+    pub any: Option<bool>,
+    /// It is equal.
+    pub is: Option<String>,
+    /// It starts with this.
+    pub startswith: Option<String>,
+    /// It ends with this.
+    pub endswith: Option<String>,
+    /// It holds this.
+    pub contains: Option<String>,
+    /// It holds a match of this regular expression.
+    pub like: Option<String>,
+}
+
+impl Match {
+    /// The matcher.
+    ///
+    /// # Errors
+    /// A field that is no pointer, a pattern that does not compile, or not exactly one test.
+    pub fn matcher(&self) -> Result<Matcher, MatchError> {
+        let own = |text: &Option<String>, test: fn(String) -> Test| text.clone().map(test);
+        let like = self.like.as_deref().map(|text| Pattern::new(text).map(Test::Like)).transpose();
+        let tests = [
+            self.any.filter(|any| *any).map(|_| Test::Any),
+            own(&self.is, Test::Is),
+            own(&self.startswith, Test::Startswith),
+            own(&self.endswith, Test::Endswith),
+            own(&self.contains, Test::Contains),
+            like?,
+        ];
+        let mut tests = tests.into_iter().flatten();
+        match (tests.next(), tests.next()) {
+            (Some(test), None) => Ok(Matcher::new(&self.field, test)?),
+            (None | Some(_), _) => Err(MatchError::Tests),
+        }
+    }
+}
+
+/// Why a `match` cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MatchError {
+    /// None, or several tests in one.
+    #[error("a match has a field and one of any = true, is, startswith, endswith, contains, like")]
+    Tests,
+    /// The field or the pattern.
+    #[error(transparent)]
+    Route(#[from] RouteError),
 }
 
 /// Whether each event takes effect or only the newest.

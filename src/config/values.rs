@@ -1,10 +1,13 @@
 //! The kinds of value that stand in the file as text: durations, URLs, prices, secrets.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use copydesk_core::pointer::Pointer;
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 use url::Url;
 
@@ -120,6 +123,24 @@ where
     T: FromStr<Err: fmt::Display>,
 {
     from_text(deserializer).map(Some)
+}
+
+/// A JSON pointer, where the key may be absent.
+pub(super) fn pointer_opt<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Pointer>, D::Error> {
+    from_text_opt(deserializer)
+}
+
+/// Networks: `["203.0.113.0/24", "2001:db8::7"]`; an address alone is a network of one.
+pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let network = |text: String| {
+        let one = text.parse::<IpAddr>().map(IpNet::from);
+        text.parse().or(one).map_err(|_| {
+            de::Error::custom("a network is written \"203.0.113.0/24\" or \"2001:db8::/32\"")
+        })
+    };
+    Vec::<String>::deserialize(deserializer)?.into_iter().map(network).collect()
 }
 
 /// `"10s"`, `"500ms"`, `"5m"`, `"1h30m"`.

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use copydesk_core::signature::Secret;
+use copydesk_core::signature::{Secret, WP_RELAY};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::folder::Folder;
@@ -21,7 +21,7 @@ use self::site::PretendSite;
 use crate::cli::node::{THREADS_MAX, exit_code};
 use crate::cli::send::Target;
 use crate::cli::{DemoArgs, Output};
-use crate::config::{Environment, Scheme, Telemetry as Settings};
+use crate::config::{Environment, Telemetry as Settings};
 use crate::serve::{self, Ended};
 use crate::telemetry::{Output as LogOutput, Telemetry};
 
@@ -60,7 +60,7 @@ async fn run(folder: &Folder, args: &DemoArgs, output: &Output) -> anyhow::Resul
     let running = serve::start(&loaded.config, &secrets).await?;
     let target = Target {
         url: format!("http://{}/webhooks/demo", running.http),
-        scheme: Scheme::WpRelay,
+        scheme: WP_RELAY.clone(),
         secret: Secret::new("k1", secret.as_bytes())?,
     };
     let show = async {

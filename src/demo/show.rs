@@ -101,7 +101,7 @@ impl<'s> Show<'s> {
         outcomes.push(Outcome::refused_or_known("updated, again", &again));
         let forger = Target {
             url: self.target.url.clone(),
-            scheme: self.target.scheme,
+            scheme: self.target.scheme.clone(),
             secret: Secret::new("k1", new_secret()?.trim_end().as_bytes())?,
         };
         let forged = self.send(&forger, "post.updated", "demo-3").await?;

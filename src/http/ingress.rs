@@ -59,6 +59,7 @@ impl Ingress {
             _ => {}
         }
         let source = self.check(&request).map_err(|refusal| refused(refusal, request.body()))?;
+        let peer = self.intake.client(peer, request.headers());
         if let Some(seconds) = self.suspects.silenced_s(peer) {
             let refusal = Code::RateLimited.refuse("too many wrong signatures from this address");
             return Err(Refused::closing(refusal.retry_after_s(seconds)));

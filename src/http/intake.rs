@@ -1,10 +1,13 @@
 //! What the ingress hands webhooks to.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use copydesk_core::refusal::Refusal;
 use copydesk_core::webhook::Head;
 use copydesk_proto::SourceId;
 use futures::future::BoxFuture;
+use http::HeaderMap;
 
 /// Storing a verified webhook. An `Ok` means durable.
 pub type Storing = BoxFuture<'static, Result<Receipt, Refusal>>;
@@ -14,6 +17,11 @@ pub trait Intake: Send + Sync + 'static {
     /// The source that posts to this path, taken raw: no percent-decoding, no clean-up. `None` is
     /// answered 404; an id for every well-formed name hides which sources there are.
     fn knows(&self, path: &str) -> Option<SourceId>;
+
+    /// The sender's address: the peer's, unless that is a proxy that is believed.
+    fn client(&self, peer: IpAddr, _headers: &HeaderMap) -> IpAddr {
+        peer
+    }
 
     /// Verifies one webhook, and returns the work of storing it, which runs to its end even when
     /// the client hangs up.

@@ -1,21 +1,31 @@
 //! The ingress's way to the receivers.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use copydesk_actors::World;
 use copydesk_actors::receiver::Receiver;
+use copydesk_core::rate::RateLimit;
 use copydesk_core::refusal::{Code, Refusal};
 use copydesk_core::signature::{Secret, SecretRing, WP_RELAY};
-use copydesk_core::webhook::{Head, SourceRules, verify};
+use copydesk_core::webhook::{Head, SourceRules, client_address, verify};
 use copydesk_proto::SourceId;
+use http::{HeaderMap, HeaderValue};
+use ipnet::IpNet;
 
 use crate::config::Config;
 use crate::http::{Intake, Receipt, Storing};
 
 /// Where the paths of sources begin.
 const PREFIX: &str = "/webhooks/";
+
+/// The header that proxies write the sender's address into.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// A burst of ten seconds' worth: a bulk edit in WordPress is taken, a loop is not.
+const BURSTS_A_MINUTE: u32 = 6;
 
 /// The receivers of a node, by path.
 #[derive(Debug)]
@@ -26,6 +36,9 @@ pub struct NodeIntake {
     /// Rules over a random secret, for sources that do not exist: the answer and its time are
     /// those of a wrong signature.
     nobody: Arc<SourceRules>,
+    /// How often sources may send; those without a limit are not here.
+    rates: HashMap<SourceId, Mutex<RateLimit>>,
+    trusted_proxies: Vec<IpNet>,
 }
 
 impl NodeIntake {
@@ -43,7 +56,26 @@ impl NodeIntake {
             source.path.clone().map(|path| (path, id.clone()))
         };
         let paths = config.sources.iter().filter_map(own).collect();
-        Ok(Self { receivers, paths, nobody: Arc::new(nobody) })
+        let rate = |(id, source): (&SourceId, &crate::config::Source)| {
+            let per_minute = source.requests_per_minute?;
+            let burst = (per_minute / BURSTS_A_MINUTE).max(1);
+            let limit = RateLimit::new(per_minute, burst, World::now()).ok()?;
+            Some((id.clone(), Mutex::new(limit)))
+        };
+        let rates = config.sources.iter().filter_map(rate).collect();
+        let trusted_proxies = config.http.trusted_proxies.clone();
+        Ok(Self { receivers, paths, nobody: Arc::new(nobody), rates, trusted_proxies })
+    }
+
+    /// Counts a webhook whose signature is good: what strangers send costs a source nothing.
+    fn admit(&self, source: &SourceId) -> Result<(), Refusal> {
+        let Some(rate) = self.rates.get(source) else { return Ok(()) };
+        let mut rate = rate.lock().unwrap_or_else(PoisonError::into_inner);
+        rate.admit(World::now(), 1).map_err(|wait_ms| {
+            let seconds = u32::try_from(wait_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
+            let refusal = Code::RateLimited.refuse("this source sends more than it may");
+            refusal.retry_after_s(seconds)
+        })
     }
 }
 
@@ -55,6 +87,11 @@ impl Intake for NodeIntake {
         path.strip_prefix(PREFIX)?.parse().ok()
     }
 
+    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let forwarded = headers.get_all(FORWARDED_FOR).into_iter().map(HeaderValue::as_bytes);
+        client_address(peer, forwarded, &self.trusted_proxies)
+    }
+
     fn receive(&self, source: &SourceId, head: &Head<'_>, body: Bytes) -> Result<Storing, Refusal> {
         let Some(receiver) = self.receivers.get(source).cloned() else {
             let made_up = verify(&self.nobody, head, &body, World::now());
@@ -63,6 +100,7 @@ impl Intake for NodeIntake {
                 .unwrap_or_else(|| Code::BadSignature.refuse("no such source")));
         };
         let webhook = receiver.verify(head, &body)?;
+        self.admit(source)?;
         Ok(Box::pin(async move {
             let receipt = receiver.store(webhook).await?;
             Ok(Receipt { event_id: receipt.event_id, duplicate: receipt.duplicate })

@@ -8,4 +8,6 @@ mod settings;
 pub use desk::{NodeDesk, verify_log};
 pub use intake::NodeIntake;
 pub use log::{OpenLog, open_log, open_snapshots};
-pub use settings::{network_settings, node_settings, source_rules, wordpress};
+pub use settings::{
+    network_settings, node_settings, payload_rules, routes, source_rules, wordpress,
+};

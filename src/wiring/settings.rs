@@ -15,19 +15,22 @@ use copydesk_actors::enrichment::{EnrichmentArguments, Limits};
 use copydesk_actors::node::{Bounds, Settings};
 use copydesk_core::breaker::BreakerPolicy;
 use copydesk_core::content::Mode;
+use copydesk_core::pointer::BadPointer;
 use copydesk_core::post::{PlanStep, RoutePlan, Tries};
 use copydesk_core::retry::RetryPolicy;
 use copydesk_core::routes::{Coalesce, OnDeadLetter, Route, RouteTable};
-use copydesk_core::signature::{PROVIDER, Secret, SecretRing, WP_RELAY};
-use copydesk_core::webhook::{KeyRule, SourceRules, VersionRule};
+use copydesk_core::signature::{Secret, SecretRing};
+use copydesk_core::webhook::{
+    KeyRule, PayloadRules, Requirement, SourceRules, Subject, VersionRule,
+};
 use copydesk_eventlog::{EventLog, SnapshotStore};
 use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::config::{
-    self, BUILTIN, Config, Delivery, Idempotency, ProviderKind, Scheme, SecretRef, Secrets,
-    UnknownEvents, Version,
+    self, About, BUILTIN, Body, Config, Delivery, Idempotency, ProviderKind, Scheme, SecretRef,
+    Secrets, UnknownEvents, Version,
 };
 
 /// Reading is cheap and safe to repeat.
@@ -55,8 +58,7 @@ pub fn node_settings(
     log: Arc<dyn EventLog>,
     snapshots: Arc<dyn SnapshotStore>,
 ) -> anyhow::Result<Settings> {
-    let routes: Vec<Route> =
-        (1..).zip(&config.routes).map(|(n, r)| route(n, r)).collect::<Result<_, _>>()?;
+    let routes = routes(config)?;
     let enrichments = enrichments(config)?;
     let plans = routes.iter().map(|r| Ok((r.id.clone(), plan(r, config, &enrichments)?)));
     let plans: HashMap<RouteId, RoutePlan> = plans.collect::<anyhow::Result<_>>()?;
@@ -104,48 +106,91 @@ pub fn source_rules(
     source: &config::Source,
     secrets: &Secrets,
 ) -> anyhow::Result<SourceRules> {
+    let scheme = source.signature().with_context(|| format!("sources.{id}: scheme"))?;
     let ring = source.secrets.iter().map(|s| {
         let value = secret(secrets, &s.value)?.expose_secret().as_bytes();
-        Secret::new(&s.id, value).with_context(|| format!("sources.{id}: secret {}", s.id))
+        Secret::of(&scheme, &s.id, value).with_context(|| format!("sources.{id}: secret {}", s.id))
     });
     let ring: Vec<Secret> = ring.collect::<anyhow::Result<_>>()?;
     let ring = SecretRing::new(ring).with_context(|| format!("sources.{id}"))?;
-    let scheme = match source.scheme {
-        Scheme::WpRelay => &WP_RELAY,
-        Scheme::Provider => &PROVIDER,
-    };
-    let site: SiteId = match &source.site {
-        Some(site) => site.clone(),
-        None => id.as_str().parse().with_context(|| format!("sources.{id}: site"))?,
-    };
-    let mut rules = SourceRules::new(id.clone(), site, scheme, ring);
+    let mut rules = SourceRules::new(id.clone(), site_of(id, source)?, &scheme, ring);
     if source.idempotency == Idempotency::Derived {
         rules.key = KeyRule::Derived;
+    } else if source.trigger {
+        // A trigger has no key; events of the same source may have one.
+        rules.key = KeyRule::Optional;
     }
-    rules.payload.version = match source.version {
-        Version::Auto => VersionRule::Newest,
-        Version::Sequence => VersionRule::Sequence,
-        Version::ModifiedGmt => VersionRule::Modified,
-        Version::None => VersionRule::None,
-    };
-    rules.payload.accept_unknown_events = source.unknown_events == UnknownEvents::Accept;
+    rules.payload = payload_rules(id, source)?;
+    rules.networks.clone_from(&source.allow);
     rules.disabled = !source.enabled;
     Ok(rules)
 }
 
-fn route(number: usize, route: &config::Route) -> anyhow::Result<Route> {
+fn site_of(id: &SourceId, source: &config::Source) -> anyhow::Result<SiteId> {
+    match &source.site {
+        Some(site) => Ok(site.clone()),
+        None => id.as_str().parse().with_context(|| format!("sources.{id}: site")),
+    }
+}
+
+/// How a source's payloads are read.
+///
+/// # Errors
+/// A site or a required field without the form of one.
+pub fn payload_rules(id: &SourceId, source: &config::Source) -> anyhow::Result<PayloadRules> {
+    let required = |(events, fields): (&String, &Vec<String>)| {
+        let fields: Result<_, BadPointer> = fields.iter().map(|field| field.parse()).collect();
+        Ok(Requirement { events: events.parse()?, fields: fields? })
+    };
+    let required: anyhow::Result<_> = source.require.iter().map(required).collect();
+    let item = source.scheme == Scheme::Provider;
+    Ok(PayloadRules {
+        site: site_of(id, source)?,
+        subject: match source.about {
+            Some(About::Item) => Subject::Item,
+            None if item => Subject::Item,
+            Some(About::Post) | None => Subject::Post,
+        },
+        version: match source.version {
+            Version::Auto => VersionRule::Newest,
+            Version::Sequence => VersionRule::Sequence,
+            Version::ModifiedGmt => VersionRule::Modified,
+            Version::None => VersionRule::None,
+        },
+        map: source.map.clone().into(),
+        form: source.body == Body::Form,
+        trigger: source.trigger,
+        required: required.with_context(|| format!("sources.{id}: require"))?,
+        accept_unknown_events: source.unknown_events == UnknownEvents::Accept,
+        url_hosts: Vec::new(),
+    })
+}
+
+/// The routes of a configuration, in order.
+///
+/// # Errors
+/// The first that cannot be used.
+pub fn routes(config: &Config) -> anyhow::Result<Vec<Route>> {
+    (1..).zip(&config.routes).map(|(number, one)| route(number, one, config)).collect()
+}
+
+fn route(number: usize, route: &config::Route, config: &Config) -> anyhow::Result<Route> {
     let id = match &route.name {
         Some(name) => name.clone(),
         None => format!("r{number}").parse()?,
     };
     let events = route.events.iter().map(|event| event.parse());
+    let matchers = route.matches.iter().map(config::Match::matcher);
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    // Each trigger would read the post again, for a text that the last of them brings anyway.
+    let triggered = config.sources.get(&route.source).is_some_and(|source| source.trigger);
+    let usual = if triggered { config::Coalesce::Latest } else { config::Coalesce::Every };
     Ok(Route {
         source: route.source.clone(),
         events: events.collect::<Result<_, _>>().with_context(|| format!("routes: {id}"))?,
-        matchers: Vec::new(),
+        matchers: matchers.collect::<Result<_, _>>().with_context(|| format!("routes: {id}"))?,
         enrich: route.enrich.clone(),
-        coalesce: match route.coalesce {
+        coalesce: match route.coalesce.unwrap_or(usual) {
             config::Coalesce::Every => Coalesce::Every,
             config::Coalesce::Latest => {
                 Coalesce::Latest { quiet_ms: ms(route.quiet), max_wait_ms: ms(route.max_wait) }

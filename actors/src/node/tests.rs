@@ -101,9 +101,9 @@ async fn send(node: &Node, post: u64, version: u64) {
     let parts = Parts { timestamp: &timestamp, key: &key, body: &body };
     let secret = Secret::new("k1", SECRET).unwrap();
     let mut signed = sign(&WP_RELAY, &secret, &parts);
-    signed.push(("content-type", "application/json".to_owned()));
+    signed.push(("content-type".to_owned(), "application/json".to_owned()));
     if !signed.iter().any(|(name, _)| name.eq_ignore_ascii_case("idempotency-key")) {
-        signed.push(("idempotency-key", key.clone()));
+        signed.push(("idempotency-key".to_owned(), key.clone()));
     }
     let names: Vec<String> = signed.iter().map(|(name, _)| name.to_lowercase()).collect();
     let headers: Vec<(&str, &[u8])> =

@@ -1,171 +1,39 @@
 //! Who sent these bytes: HMAC-SHA256 webhook signatures, with the scheme as data.
 //!
-//! A scheme says where the parts are and what is signed; a new sender is a further row. Signatures
-//! are compared in constant time over decoded bytes, never as text. This module does not judge
-//! time or form: [`crate::webhook`] does, and turns a failure into an answer.
+//! A scheme says where the parts are and what is signed; a new sender is a further row of
+//! [`scheme`]. What is compared is compared in constant time over decoded bytes, never as text.
+//! This module does not judge time or form: [`crate::webhook`] does, and turns a failure into an
+//! answer.
 
 use std::fmt;
 
-use data_encoding::{BASE64, Encoding, HEXLOWER, HEXLOWER_PERMISSIVE};
+use data_encoding::{BASE64, HEXLOWER, HEXLOWER_PERMISSIVE};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::limits::{KEY_ID_BYTES_MAX, SECRET_BYTES_MAX, SECRET_BYTES_MIN, SIGNATURES_TRIED_MAX};
+use crate::limits::{KEY_ID_BYTES_MAX, SECRET_BYTES_MAX, SIGNATURES_TRIED_MAX};
 
+mod scheme;
 #[cfg(test)]
 mod tests;
+
+pub use scheme::{
+    BASIC, Custom, GITHUB, PROVIDER, Piece, Proof, SCHEMES, SHOPIFY, SLACK, STANDARD_WEBHOOKS,
+    STRIPE, Scheme, SchemeError, SecretForm, TOKEN, TimestampAt, WP_RELAY,
+};
 
 /// Length of an HMAC-SHA256, in bytes.
 const MAC_BYTES: usize = 32;
 
-/// How a sender signs. Header names are lower case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scheme {
-    /// Its name in the configuration.
-    pub name: &'static str,
-    /// The header that holds the signature or several of them.
-    pub signature_header: &'static str,
-    /// What stands before each signature: `""`, `"sha256="`, `"v1,"`.
-    pub prefix: &'static str,
-    /// What stands between several signatures.
-    pub separator: Option<char>,
-    /// How the signature's bytes are written.
-    pub encoding: MacEncoding,
-    /// Where the time of signing is.
-    pub timestamp: TimestampAt,
-    /// How far that time may be from ours, in seconds, either way.
-    pub window_s: u32,
-    /// The header that holds the idempotency key.
-    pub key_header: Option<&'static str>,
-    /// The header that names the secret.
-    pub key_id_header: Option<&'static str>,
-    /// What is signed, in order.
-    pub signed: &'static [Piece],
-}
-
-/// How the bytes of a signature are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MacEncoding {
-    /// 64 hex digits of either case.
-    Hex,
-    /// 44 characters of padded base64.
-    Base64,
-}
-
-/// Where the time of signing is, in whole seconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimestampAt {
-    /// A header of its own.
-    Header(&'static str),
-    /// An item of the signature header, after this prefix.
-    Signature(&'static str),
-    /// The scheme signs no time.
-    Nowhere,
-}
-
-/// A part of the signed bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece {
-    /// A fixed text.
-    Text(&'static str),
-    /// The timestamp as it was sent.
-    Timestamp,
-    /// The idempotency key as it was sent.
-    Key,
-    /// The raw body.
-    Body,
-}
-
-/// The seed plugin's scheme: hex HMAC of `timestamp.body`.
-pub static WP_RELAY: Scheme = Scheme {
-    name: "wp-relay",
-    signature_header: "x-wp-signature",
-    prefix: "",
-    separator: None,
-    encoding: MacEncoding::Hex,
-    timestamp: TimestampAt::Header("x-wp-timestamp"),
-    window_s: 300,
-    key_header: Some("idempotency-key"),
-    key_id_header: Some("x-wp-key-id"),
-    signed: &[Piece::Timestamp, Piece::Text("."), Piece::Body],
-};
-
-/// An AI provider's callback: base64 HMAC of `timestamp.body`.
-pub static PROVIDER: Scheme = Scheme {
-    name: "provider",
-    signature_header: "x-provider-signature",
-    prefix: "",
-    separator: None,
-    encoding: MacEncoding::Base64,
-    timestamp: TimestampAt::Header("x-provider-timestamp"),
-    window_s: 300,
-    key_header: Some("idempotency-key"),
-    key_id_header: Some("x-provider-key-id"),
-    signed: &[Piece::Timestamp, Piece::Text("."), Piece::Body],
-};
-
-/// Every scheme a source may name.
-pub static SCHEMES: &[&Scheme] = &[&WP_RELAY, &PROVIDER];
-
-impl Scheme {
-    /// The scheme of this name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<&'static Self> {
-        SCHEMES.iter().copied().find(|scheme| scheme.name == name)
-    }
-
-    /// Whether the signature covers the idempotency key, so that its header may be trusted.
-    #[must_use]
-    pub fn signs_key(&self) -> bool {
-        self.signed.contains(&Piece::Key)
-    }
-
-    /// The signatures in the header's value, at most [`SIGNATURES_TRIED_MAX`], prefix removed.
-    fn signatures<'a>(&self, header: &'a str) -> impl Iterator<Item = &'a str> {
-        let (prefix, separator) = (self.prefix, self.separator);
-        header
-            .split(move |c| Some(c) == separator)
-            .filter_map(move |item| item.trim().strip_prefix(prefix))
-            .take(SIGNATURES_TRIED_MAX)
-    }
-
-    /// The timestamp inside a signature header, for [`TimestampAt::Signature`].
-    #[must_use]
-    pub(crate) fn timestamp_in<'a>(&self, header: &'a str, prefix: &str) -> Option<&'a str> {
-        let separator = self.separator;
-        header
-            .split(move |c| Some(c) == separator)
-            .find_map(|item| item.trim().strip_prefix(prefix))
-    }
-}
-
-impl MacEncoding {
-    fn decode(self, text: &str) -> Option<[u8; MAC_BYTES]> {
-        let form: Encoding = match self {
-            Self::Hex => HEXLOWER_PERMISSIVE,
-            Self::Base64 => BASE64,
-        };
-        // A length check first: a signature of 10,000 characters is not worth an allocation.
-        if text.len() != form.encode_len(MAC_BYTES) {
-            return None;
-        }
-        form.decode(text.as_bytes()).ok()?.try_into().ok()
-    }
-
-    fn encode(self, mac: &[u8]) -> String {
-        match self {
-            Self::Hex => HEXLOWER.encode(mac),
-            Self::Base64 => BASE64.encode(mac),
-        }
-    }
-}
-
-/// Why a secret cannot be used.
+/// Why a secret cannot be used. Never shows it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// Too short to be safe, or absurdly long.
-    #[error("a webhook secret has {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes")]
-    Length,
+    #[error("a secret of this scheme has {0} to {SECRET_BYTES_MAX} bytes")]
+    Length(usize),
+    /// Not in the form the scheme asks for.
+    #[error("{0}")]
+    Form(&'static str),
     /// The id cannot travel in a header.
     #[error("the id of a secret is 1 to {KEY_ID_BYTES_MAX} of A-Z a-z 0-9 . _ -")]
     Id,
@@ -177,27 +45,50 @@ pub enum SecretError {
     Count,
 }
 
-/// One shared secret. It is kept as a keyed MAC only and cannot be printed, compared or stored.
+/// One shared secret. It cannot be printed, compared or stored.
+#[derive(Clone)]
 pub struct Secret {
     id: Box<str>,
+    /// The key itself, for schemes that send it.
+    value: Box<[u8]>,
     keyed: Hmac<Sha256>,
 }
 
 impl Secret {
-    /// A secret and the id it goes by.
+    /// A secret of [`WP_RELAY`]'s form and the id it goes by.
     ///
     /// # Errors
     /// [`SecretError::Length`], [`SecretError::Id`].
     pub fn new(id: &str, value: &[u8]) -> Result<Self, SecretError> {
-        if !(SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&value.len()) {
-            return Err(SecretError::Length);
+        Self::of(&WP_RELAY, id, value)
+    }
+
+    /// A secret as the scheme writes it, and the id it goes by.
+    ///
+    /// # Errors
+    /// [`SecretError::Length`], [`SecretError::Id`], [`SecretError::Form`].
+    pub fn of(scheme: &Scheme, id: &str, text: &[u8]) -> Result<Self, SecretError> {
+        let value: Box<[u8]> = match scheme.secret {
+            SecretForm::Bytes => text.into(),
+            SecretForm::Whsec => {
+                let coded = text.strip_prefix(b"whsec_").unwrap_or(text);
+                let key = BASE64.decode(coded);
+                key.map_err(|_| SecretError::Form("the secret is base64, after whsec_"))?.into()
+            }
+            SecretForm::UserPassword if text.contains(&b':') => text.into(),
+            SecretForm::UserPassword => {
+                return Err(SecretError::Form("the secret is user:password"));
+            }
+        };
+        if !(scheme.secret_bytes_min..=SECRET_BYTES_MAX).contains(&value.len()) {
+            return Err(SecretError::Length(scheme.secret_bytes_min));
         }
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-        if !(1..=KEY_ID_BYTES_MAX).contains(&id.len()) || !id.bytes().all(plain) {
+        if !is_key_id(id) {
             return Err(SecretError::Id);
         }
-        let keyed = Hmac::new_from_slice(value).map_err(|_| SecretError::Length)?;
-        Ok(Self { id: id.into(), keyed })
+        let length = |_| SecretError::Length(scheme.secret_bytes_min);
+        let keyed = Hmac::new_from_slice(&value).map_err(length)?;
+        Ok(Self { id: id.into(), value, keyed })
     }
 
     /// The id, which is no secret.
@@ -208,7 +99,7 @@ impl Secret {
 
     fn mac(&self, scheme: &Scheme, parts: &Parts<'_>) -> Hmac<Sha256> {
         let mut mac = self.keyed.clone();
-        for piece in scheme.signed {
+        for piece in &*scheme.signed {
             mac.update(match piece {
                 Piece::Text(text) => text.as_bytes(),
                 Piece::Timestamp => parts.timestamp.as_bytes(),
@@ -218,6 +109,38 @@ impl Secret {
         }
         mac
     }
+
+    /// Whether `text` is what this secret makes of the parts.
+    fn makes(&self, scheme: &Scheme, parts: &Parts<'_>, text: &str) -> bool {
+        let form = match scheme.proof {
+            Proof::Hex => HEXLOWER_PERMISSIVE,
+            Proof::Base64 => BASE64,
+            // Both sides under the secret's own MAC: neither content nor length is timed.
+            Proof::Plain => return self.is_value(text.as_bytes()),
+            Proof::Basic => {
+                let given = BASE64.decode(text.as_bytes()).unwrap_or_default();
+                return self.is_value(&given);
+            }
+        };
+        // A length check first: a signature of 10,000 characters is not worth an allocation.
+        let fits = text.len() == form.encode_len(MAC_BYTES);
+        let given = fits.then(|| form.decode(text.as_bytes()).ok()).flatten();
+        // What does not decode is compared as zeros: the same time, and never a match.
+        let given = given.unwrap_or_else(|| vec![0; MAC_BYTES]);
+        self.mac(scheme, parts).verify_slice(&given).is_ok()
+    }
+
+    fn is_value(&self, given: &[u8]) -> bool {
+        let own = self.keyed.clone().chain_update(&self.value).finalize().into_bytes();
+        self.keyed.clone().chain_update(given).verify_slice(&own).is_ok()
+    }
+}
+
+/// Whether the text can be the id of a secret.
+#[must_use]
+pub fn is_key_id(id: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    (1..=KEY_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(plain)
 }
 
 impl fmt::Debug for Secret {
@@ -227,7 +150,7 @@ impl fmt::Debug for Secret {
 }
 
 /// The live secrets of one source: the present one and, while it is rotated, its neighbours.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SecretRing {
     secrets: Vec<Secret>,
 }
@@ -293,11 +216,8 @@ pub fn verify<'r>(
     };
     let mut signed_by = None;
     for secret in tried {
-        let mac = secret.mac(scheme, parts);
         for text in scheme.signatures(header) {
-            // What does not decode is compared as zeros: the same time, and never a match.
-            let given = scheme.encoding.decode(text).unwrap_or_default();
-            let matches = mac.clone().verify_slice(&given).is_ok();
+            let matches = secret.makes(scheme, parts, text);
             if matches && may_match && signed_by.is_none() {
                 signed_by = Some(secret.id());
             }
@@ -306,27 +226,35 @@ pub fn verify<'r>(
     signed_by
 }
 
-/// The headers that sign `parts`, lower case: signature, timestamp, key and key id as the scheme
-/// has them. For the `send` command and for tests.
+/// The headers that prove `parts`, lower case: signature, timestamp, key and key id as the scheme
+/// has them.
 #[must_use]
-pub fn sign(scheme: &Scheme, secret: &Secret, parts: &Parts<'_>) -> Vec<(&'static str, String)> {
-    let mac = secret.mac(scheme, parts).finalize().into_bytes();
-    let mut signature = format!("{}{}", scheme.prefix, scheme.encoding.encode(&mac));
+pub fn sign(scheme: &Scheme, secret: &Secret, parts: &Parts<'_>) -> Vec<(String, String)> {
+    let mac = || secret.mac(scheme, parts).finalize().into_bytes();
+    let proof = match scheme.proof {
+        Proof::Hex => HEXLOWER.encode(&mac()),
+        Proof::Base64 => BASE64.encode(&mac()),
+        Proof::Plain => String::from_utf8_lossy(&secret.value).into_owned(),
+        Proof::Basic => BASE64.encode(&secret.value),
+    };
+    let mut signature = format!("{}{proof}", scheme.prefix);
     let mut headers = Vec::with_capacity(4);
-    match scheme.timestamp {
-        TimestampAt::Header(name) => headers.push((name, parts.timestamp.to_owned())),
+    match &scheme.timestamp {
+        TimestampAt::Header(name) => {
+            headers.push((name.clone().into_owned(), parts.timestamp.to_owned()));
+        }
         TimestampAt::Signature(prefix) => {
             let separator = scheme.separator.unwrap_or(',');
             signature = format!("{prefix}{}{separator}{signature}", parts.timestamp);
         }
         TimestampAt::Nowhere => {}
     }
-    headers.push((scheme.signature_header, signature));
-    if let Some(name) = scheme.key_header.filter(|_| !parts.key.is_empty()) {
-        headers.push((name, parts.key.to_owned()));
+    headers.push((scheme.signature_header.clone().into_owned(), signature));
+    if let Some(name) = scheme.key_header.as_ref().filter(|_| !parts.key.is_empty()) {
+        headers.push((name.clone().into_owned(), parts.key.to_owned()));
     }
-    if let Some(name) = scheme.key_id_header {
-        headers.push((name, secret.id.clone().into()));
+    if let Some(name) = &scheme.key_id_header {
+        headers.push((name.clone().into_owned(), secret.id.clone().into()));
     }
     headers
 }

@@ -42,14 +42,19 @@ impl<'a> Head<'a> {
         self.one(name)?.ok_or(Code::MissingHeader.refuse(missing))
     }
 
-    /// Only JSON in UTF-8 is read, and never compressed: inflating is where bombs are.
+    /// Only JSON in UTF-8, and forms where the source says so, are read, and never compressed:
+    /// inflating is where bombs are.
     ///
     /// # Errors
     /// `unsupported_media_type`, `unsupported_encoding`, `duplicate_header`, `bad_header`.
-    pub(super) fn check_content(&self) -> Result<(), Refusal> {
-        let is_json = self.one("content-type")?.is_some_and(is_json_utf8);
-        if !is_json {
-            let detail = "send Content-Type: application/json, in UTF-8";
+    pub(super) fn check_content(&self, form: bool) -> Result<(), Refusal> {
+        let read = |of: &str| {
+            is_utf8_of(of, "application/json")
+                || form && is_utf8_of(of, "application/x-www-form-urlencoded")
+        };
+        if !self.one("content-type")?.is_some_and(read) {
+            let detail = "send Content-Type: application/json, in UTF-8; forms are read where the \
+                          source says body = \"form\"";
             return Err(Code::UnsupportedMediaType.refuse(detail));
         }
         match self.one("content-encoding")? {
@@ -62,11 +67,11 @@ impl<'a> Head<'a> {
     }
 }
 
-fn is_json_utf8(content_type: &str) -> bool {
+fn is_utf8_of(content_type: &str, wanted: &str) -> bool {
     let mut parts = content_type.split(';').map(str::trim);
-    let is_json = parts.next().is_some_and(|t| t.eq_ignore_ascii_case("application/json"));
+    let is_wanted = parts.next().is_some_and(|t| t.eq_ignore_ascii_case(wanted));
     let mut parameters = parts.filter_map(|parameter| parameter.split_once('='));
-    is_json
+    is_wanted
         && parameters.all(|(name, value)| {
             let charset = name.trim().eq_ignore_ascii_case("charset");
             !charset || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use copydesk_proto::Timestamp;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
@@ -48,6 +49,12 @@ impl IdempotencyKey {
         hash.update(b".");
         hash.update(body);
         Self(HEXLOWER.encode(&hash.finalize()).into())
+    }
+
+    /// A key of its own for what was received now, for events that are never repeats.
+    #[must_use]
+    pub(super) fn at(now: Timestamp) -> Self {
+        Self(format!("at-{}", now.0).into())
     }
 
     /// The key.

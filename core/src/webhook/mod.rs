@@ -15,26 +15,31 @@ use crate::limits::BODY_BYTES_MAX;
 use crate::refusal::{Code, Refusal};
 use crate::signature::{self, Parts, Scheme, SecretRing, TimestampAt};
 
+mod client;
+mod form;
 mod head;
 mod json;
 mod key;
+mod mapping;
 mod payload;
 mod time;
 
 #[cfg(test)]
 mod tests;
 
+pub use client::client_address;
 pub use head::Head;
 pub use key::{BadIdempotencyKey, IdempotencyKey};
+pub use mapping::{Mapping, Requirement, SYNC_EVENT};
 pub use payload::{EVENT_TYPES, Payload, PayloadRules, Subject, VersionRule, is_event_type};
 
 /// What a source may send, and how it proves itself.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SourceRules {
     /// The source.
     pub source: SourceId,
     /// How it signs.
-    pub scheme: &'static Scheme,
+    pub scheme: Scheme,
     /// What it signs with.
     pub secrets: SecretRing,
     /// Which idempotency key counts.
@@ -63,25 +68,24 @@ impl SourceRules {
     /// The rules of a scheme as they are without further settings: `provider` is about foreign
     /// items and may leave out the key; all others are about posts and must send it.
     #[must_use]
-    pub fn new(
-        source: SourceId,
-        site: SiteId,
-        scheme: &'static Scheme,
-        secrets: SecretRing,
-    ) -> Self {
-        let (key, subject) = if scheme.name == signature::PROVIDER.name {
-            (KeyRule::Optional, Subject::Item)
-        } else {
-            (KeyRule::Signed, Subject::Post)
-        };
+    pub fn new(source: SourceId, site: SiteId, scheme: &Scheme, secrets: SecretRing) -> Self {
+        let provider = scheme.name == signature::PROVIDER.name;
+        let optional = provider || scheme.key_header.is_none();
+        let key = if optional { KeyRule::Optional } else { KeyRule::Signed };
+        let subject = if provider { Subject::Item } else { Subject::Post };
         let payload = PayloadRules {
             site,
             subject,
             version: VersionRule::default(),
+            map: Mapping::default(),
+            form: false,
+            trigger: false,
+            required: Vec::new(),
             accept_unknown_events: false,
             url_hosts: Vec::new(),
         };
-        Self { source, scheme, secrets, key, payload, networks: Vec::new(), disabled: false }
+        let (scheme, networks) = (scheme.clone(), Vec::new());
+        Self { source, scheme, secrets, key, payload, networks, disabled: false }
     }
 }
 
@@ -120,23 +124,20 @@ pub fn verify(
 ) -> Result<VerifiedWebhook, Refusal> {
     check_request(rules, head, body)?;
     let signed = signing_headers(rules, head)?;
-    check_window(rules.scheme, signed.timestamp, now)?;
+    check_window(&rules.scheme, signed.timestamp, now)?;
 
     let parts = Parts { timestamp: signed.timestamp, key: signed.key, body };
-    let key_id = signature::verify(
-        rules.scheme,
-        &rules.secrets,
-        &parts,
-        signed.signatures,
-        signed.key_id,
-    )
-    .ok_or(Code::BadSignature.refuse("no live secret of this source makes this signature"))?;
+    let key_id =
+        signature::verify(&rules.scheme, &rules.secrets, &parts, signed.signatures, signed.key_id)
+            .ok_or(
+                Code::BadSignature.refuse("no live secret of this source makes this signature"),
+            )?;
     if rules.disabled {
         return Err(Code::SiteDisabled.refuse("an operator has switched this source off"));
     }
 
     let payload = Payload::read(&rules.payload, body)?;
-    let idempotency_key = idempotency_key(rules, &signed, &payload, body)?;
+    let idempotency_key = idempotency_key(rules, &signed, &payload, body, now)?;
     Ok(VerifiedWebhook {
         source: rules.source.clone(),
         post: PostKey { site: rules.payload.site.clone(), post: payload.post.clone() },
@@ -161,9 +162,9 @@ fn check_request(rules: &SourceRules, head: &Head<'_>, body: &Bytes) -> Result<(
     if !rules.networks.is_empty() && !rules.networks.iter().any(inside) {
         return Err(Code::AddressNotAllowed.refuse("the source names the networks it sends from"));
     }
-    head.check_content()?;
+    head.check_content(rules.payload.form)?;
     if body.is_empty() {
-        return Err(Code::EmptyBody.refuse("a webhook has a JSON object as its body"));
+        return Err(Code::EmptyBody.refuse("a webhook has a body"));
     }
     Ok(())
 }
@@ -179,21 +180,22 @@ struct Signed<'a> {
 }
 
 fn signing_headers<'a>(rules: &SourceRules, head: &Head<'a>) -> Result<Signed<'a>, Refusal> {
-    let scheme = rules.scheme;
-    let required = |name| head.required(name, "the timestamp, signature or key header is missing");
-    let timestamp = match scheme.timestamp {
+    let scheme = &rules.scheme;
+    let required =
+        |name: &str| head.required(name, "the timestamp, signature or key header is missing");
+    let timestamp = match &scheme.timestamp {
         TimestampAt::Header(name) => Some(required(name)?),
         TimestampAt::Signature(_) | TimestampAt::Nowhere => None,
     };
-    let signatures = required(scheme.signature_header)?;
-    let timestamp = match (timestamp, scheme.timestamp) {
+    let signatures = required(&scheme.signature_header)?;
+    let timestamp = match (timestamp, &scheme.timestamp) {
         (Some(text), _) => text,
         (None, TimestampAt::Signature(prefix)) => {
             scheme.timestamp_in(signatures, prefix).ok_or(BAD_TIMESTAMP)?
         }
         (None, TimestampAt::Header(_) | TimestampAt::Nowhere) => "",
     };
-    let key = match (scheme.key_header, rules.key) {
+    let key = match (&scheme.key_header, rules.key) {
         (Some(name), KeyRule::Signed) => Some(required(name)?),
         (Some(name), KeyRule::Optional) => head.one(name)?,
         (Some(_), KeyRule::Derived) | (None, _) => None,
@@ -202,7 +204,7 @@ fn signing_headers<'a>(rules: &SourceRules, head: &Head<'a>) -> Result<Signed<'a
         .map(IdempotencyKey::from_header)
         .transpose()
         .map_err(|BadIdempotencyKey| payload::BAD_KEY)?;
-    let key_id = scheme.key_id_header.map(|name| head.one(name)).transpose()?.flatten();
+    let key_id = scheme.key_id_header.as_ref().map(|name| head.one(name)).transpose()?.flatten();
     Ok(Signed { timestamp, signatures, key: key.unwrap_or_default(), header_key, key_id })
 }
 
@@ -236,6 +238,7 @@ fn idempotency_key(
     signed: &Signed<'_>,
     payload: &Payload,
     body: &[u8],
+    now: Timestamp,
 ) -> Result<IdempotencyKey, Refusal> {
     const MISMATCH: Refusal = Code::KeyMismatch
         .refuse("the body's idempotency_key must be there and equal to the header");
@@ -250,6 +253,8 @@ fn idempotency_key(
         (Some(_), Some(_)) => Err(MISMATCH),
         (Some(_), None) if rules.key == KeyRule::Signed => Err(MISMATCH),
         (None, Some(body)) => Ok(body.clone()),
+        // Two triggers with the same body tell of two changes; coalescing makes them one run.
+        (None, None) if payload.event_type == SYNC_EVENT => Ok(IdempotencyKey::at(now)),
         // Equal for an exact replay, and for nothing else.
         (Some(_) | None, None) => Ok(IdempotencyKey::derived(signed.timestamp, body)),
     }

@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::key::IdempotencyKey;
-use super::{json, time};
+use super::mapping::{Mapping, Requirement, SYNC_EVENT};
+use super::{form, json, mapping, time};
 use crate::content::PostText;
 use crate::limits::{
     EVENT_TYPE_BYTES_MAX, EXCERPT_BYTES_MAX, TERM_CHARS_MAX, TERMS_MAX, TITLE_CHARS_MAX,
@@ -22,6 +23,7 @@ pub const EVENT_TYPES: &[&str] = &[
     "post.trashed",
     "post.untrashed",
     "post.deleted",
+    SYNC_EVENT,
     "comment.created",
     "comment.updated",
     "lead.created",
@@ -40,6 +42,14 @@ pub struct PayloadRules {
     pub subject: Subject,
     /// Which field says how new a payload is.
     pub version: VersionRule,
+    /// Where they keep what Copydesk needs to know.
+    pub map: Mapping,
+    /// Whether a body may be a form instead of JSON.
+    pub form: bool,
+    /// Whether a body with nothing but a post's id is a sync trigger.
+    pub trigger: bool,
+    /// Fields that event types must have.
+    pub required: Vec<Requirement>,
     /// Whether an event type outside [`EVENT_TYPES`] is taken.
     pub accept_unknown_events: bool,
     /// Hosts that `url` and `site` may name; empty: any. WordPress's public name may differ from
@@ -94,12 +104,14 @@ impl Payload {
     /// # Errors
     /// The refusals of rows 93 to 120 of the bad-input table: strict JSON, then the fields.
     pub fn read(rules: &PayloadRules, body: &[u8]) -> Result<Self, Refusal> {
-        let fields = json::object(body)?;
-        let key = signed_key(&fields)?;
-        let event_type = event_type(rules, &fields)?;
+        let is_form = rules.form && form::is_form(body);
+        let fields = if is_form { form::object(body)? } else { json::object(body)? };
+        let key = mapping::signed_key(rules, &fields)?;
+        let event_type = mapping::event_type(rules, &fields)?;
         check_site(rules, &fields)?;
-        let (post, external_id) = subject(rules, &fields)?;
-        let version = version(rules, &fields)?;
+        let (post, external_id) = mapping::subject(rules, &fields)?;
+        let version = mapping::version(rules, &fields)?;
+        mapping::check_required(rules, &event_type, &fields)?;
         check_texts(&fields)?;
         check_url(rules, &fields)?;
         if let Some(text) = text_of(&fields, "published_at")? {
@@ -110,9 +122,13 @@ impl Payload {
         Ok(Self { event_type, post, external_id, version, key, fields })
     }
 
-    /// The post's text, when the payload carries `content`; else the post must be read.
+    /// The post's text, when the payload carries `content`; else the post must be read, as it is
+    /// always for a sync trigger.
     #[must_use]
     pub fn text(&self) -> Option<PostText> {
+        if self.event_type == SYNC_EVENT {
+            return None;
+        }
         let field = |name| self.field(name).and_then(Value::as_str);
         let owned = |name| field(name).unwrap_or_default().to_owned();
         Some(PostText {
@@ -148,15 +164,18 @@ impl Payload {
     }
 }
 
-const fn invalid(detail: &'static str) -> Refusal {
+pub(super) const fn invalid(detail: &'static str) -> Refusal {
     Code::InvalidEvent.refuse(detail)
 }
 
-fn present<'f>(fields: &'f Map<String, Value>, name: &str) -> Option<&'f Value> {
+pub(super) fn present<'f>(fields: &'f Map<String, Value>, name: &str) -> Option<&'f Value> {
     fields.get(name).filter(|value| !value.is_null())
 }
 
-fn text_of<'f>(fields: &'f Map<String, Value>, name: &str) -> Result<Option<&'f str>, Refusal> {
+pub(super) fn text_of<'f>(
+    fields: &'f Map<String, Value>,
+    name: &str,
+) -> Result<Option<&'f str>, Refusal> {
     match present(fields, name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -164,42 +183,8 @@ fn text_of<'f>(fields: &'f Map<String, Value>, name: &str) -> Result<Option<&'f 
     }
 }
 
-fn signed_key(fields: &Map<String, Value>) -> Result<Option<IdempotencyKey>, Refusal> {
-    match fields.get("idempotency_key") {
-        None => Ok(None),
-        Some(Value::String(text)) => IdempotencyKey::new(text).map(Some).map_err(|_| BAD_KEY),
-        Some(_) => Err(invalid("idempotency_key is text")),
-    }
-}
-
 pub(super) const BAD_KEY: Refusal =
     Code::BadIdempotencyKey.refuse("an idempotency key is 1 to 128 of A-Z a-z 0-9 . _ : -");
-
-fn event_type(rules: &PayloadRules, fields: &Map<String, Value>) -> Result<String, Refusal> {
-    let name = match (fields.get("event"), rules.subject) {
-        (Some(Value::String(name)), _) => name,
-        (None, Subject::Item) => return Ok(event_of_status(text_of(fields, "status")?).to_owned()),
-        (None, Subject::Post) => return Err(invalid("event is missing")),
-        (Some(_), _) => return Err(invalid("event is text")),
-    };
-    if !is_event_type(name) {
-        return Err(invalid("event is words of a-z 0-9 _ joined by dots, such as post.published"));
-    }
-    if !rules.accept_unknown_events && !EVENT_TYPES.contains(&name.as_str()) {
-        return Err(Code::UnknownEvent.refuse("this source takes only the documented event types"));
-    }
-    Ok(name.clone())
-}
-
-/// What a provider means that names no event. The words are those of OpenAI, Replicate and the
-/// seed's ingest route.
-fn event_of_status(status: Option<&str>) -> &'static str {
-    match status {
-        Some("completed" | "succeeded" | "done") => "provider.completed",
-        Some("failed" | "error" | "canceled" | "cancelled") => "provider.failed",
-        Some(_) | None => "provider.updated",
-    }
-}
 
 /// Whether the text is an event type: words of `a-z 0-9 _` joined by single dots, up to 64 bytes.
 #[must_use]
@@ -225,63 +210,6 @@ fn check_site(rules: &PayloadRules, fields: &Map<String, Value>) -> Result<(), R
 
 fn allows_host(rules: &PayloadRules, host: &str) -> bool {
     rules.url_hosts.is_empty() || rules.url_hosts.iter().any(|h| h.eq_ignore_ascii_case(host))
-}
-
-fn subject(
-    rules: &PayloadRules,
-    fields: &Map<String, Value>,
-) -> Result<(PostId, Option<String>), Refusal> {
-    let number = match fields.get("post_id") {
-        None => None,
-        Some(value) => {
-            let id = value.as_u64().and_then(|id| PostId::number(id).ok());
-            Some(id.ok_or(invalid("post_id is a whole number from 1 to 2^63-1"))?)
-        }
-    };
-    let external = match fields.get("external_id") {
-        None | Some(Value::Null) => None,
-        Some(value) => {
-            let id = value.as_str().and_then(|id| Some((PostId::external(id).ok()?, id)));
-            Some(id.ok_or(invalid("external_id is 1 to 256 bytes of text"))?)
-        }
-    };
-    let external_id = external.as_ref().map(|(_, id)| (*id).to_owned());
-    let external = external.map(|(post, _)| post);
-    let post = match rules.subject {
-        Subject::Post => number.or(external),
-        Subject::Item => external.or(number),
-    };
-    let missing = match rules.subject {
-        Subject::Post => invalid("post_id is missing"),
-        Subject::Item => invalid("external_id is missing"),
-    };
-    Ok((post.ok_or(missing)?, external_id))
-}
-
-fn version(
-    rules: &PayloadRules,
-    fields: &Map<String, Value>,
-) -> Result<Option<SourceVersion>, Refusal> {
-    let sequence = match present(fields, "sequence") {
-        None => None,
-        Some(value) => {
-            let number = value.as_u64().ok_or(invalid("sequence is a whole number from 0"))?;
-            Some(SourceVersion::Sequence(number))
-        }
-    };
-    let modified = match text_of(fields, "modified_gmt")? {
-        None => None,
-        Some(text) => {
-            let ms = time::gmt(text).ok_or(invalid("modified_gmt is a time in UTC"))?;
-            Some(SourceVersion::Modified(ms))
-        }
-    };
-    Ok(match rules.version {
-        VersionRule::Newest => sequence.or(modified),
-        VersionRule::Sequence => sequence,
-        VersionRule::Modified => modified,
-        VersionRule::None => None,
-    })
 }
 
 fn check_texts(fields: &Map<String, Value>) -> Result<(), Refusal> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use copydesk_core::signature::{Parts, Secret, WP_RELAY, sign};
+use copydesk_core::signature::{Parts, Scheme, Secret, WP_RELAY, sign};
 use serde_json::{Value, json};
 
 use super::now_ms;
@@ -11,6 +11,7 @@ use super::now_ms;
 #[derive(Debug, Clone)]
 pub(crate) struct Sender {
     client: reqwest::Client,
+    scheme: &'static Scheme,
     secret: Arc<Secret>,
 }
 
@@ -19,8 +20,12 @@ pub(crate) type Answer = Option<(u16, Value)>;
 
 impl Sender {
     pub(crate) fn new(secret: &str) -> Self {
-        let secret = Arc::new(Secret::new("k1", secret.as_bytes()).unwrap());
-        Self { client: super::client(), secret }
+        Self::signing(&WP_RELAY, secret)
+    }
+
+    pub(crate) fn signing(scheme: &'static Scheme, secret: &str) -> Self {
+        let secret = Arc::new(Secret::of(scheme, "k1", secret.as_bytes()).unwrap());
+        Self { client: super::client(), scheme, secret }
     }
 
     /// Sends the body under its own idempotency key, signed.
@@ -34,7 +39,7 @@ impl Sender {
             .post(url)
             .header("content-type", "application/json")
             .header("traceparent", format!("00-{:032x}-{:016x}-01", fxhash(&key), 7));
-        for (name, value) in sign(&WP_RELAY, &self.secret, &parts) {
+        for (name, value) in sign(self.scheme, &self.secret, &parts) {
             request = request.header(name, value);
         }
         let response = request.body(bytes).send().await.ok()?;

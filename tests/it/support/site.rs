@@ -19,6 +19,7 @@ use super::{Random, marked};
 pub(crate) struct Arrival {
     pub(crate) external_id: String,
     pub(crate) version: u64,
+    pub(crate) status: String,
     pub(crate) key: String,
     pub(crate) number: u64,
     pub(crate) outcome: Outcome,
@@ -89,6 +90,7 @@ async fn ingest(
     let mut arrival = Arrival {
         external_id: body["external_id"].as_str().unwrap_or_default().to_owned(),
         version: marked(body["summary"].as_str().unwrap_or_default()).map_or(0, |(_, v)| v),
+        status: body["status"].as_str().unwrap_or_default().to_owned(),
         key: text("idempotency-key"),
         number: text("x-copydesk-write").parse().unwrap_or(0),
         outcome: Outcome::Failed,

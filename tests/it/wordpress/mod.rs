@@ -143,6 +143,67 @@ async fn a_thousand_updates_arrive(log: &str, seed: u64) {
     }
 }
 
+/// `curl -X POST --data "ID=…"`: whatever state the post is in, it is read and its route run; five
+/// triggers in a row are one run.
+async fn a_trigger_has_the_post_read(log: &str) {
+    const TOKEN: &str = "a-token-of-thirty-two-bytes-12345";
+    const MORE: &str = r#"
+[sources.sync]
+scheme = "token"
+secrets = [{ id = "k1", value = "env:SYNC_TOKEN" }]
+site = "news"
+body = "form"
+trigger = true
+path = "/hooks/5f1d0c9a7be24c3f"
+[[routes]]
+source = "sync"
+events = ["post.sync"]
+enrich = ["summary"]
+quiet = "500ms"
+max_wait = "5s"
+"#;
+    let wordpress = WordPress::alone().await;
+    let mut node = wordpress.node_with(log, "core", "", MORE).with_env("SYNC_TOKEN", TOKEN);
+    let url = format!("{}/hooks/5f1d0c9a7be24c3f", node.start().await);
+    let trigger = async |token: &str, body: String| {
+        let mut curl = tokio::process::Command::new("curl");
+        curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "POST"]);
+        curl.args(["-H", &format!("X-Copydesk-Token: {token}"), "--data", &body, &url]);
+        String::from_utf8(curl.output().await.unwrap().stdout).unwrap()
+    };
+    for status in ["draft", "future", "publish"] {
+        let post = wordpress.insert(status, &FIRST.join(" "), "");
+        assert_eq!(trigger("not-the-token-not-the-token", format!("ID={post}")).await, "401");
+        for _ in 0..5 {
+            assert_eq!(trigger(TOKEN, format!("ID={post}")).await, "202");
+        }
+        summary_is_of(&wordpress, post, &FIRST).await;
+        node.quiet().await;
+        let mut ended = states(&node, post).await;
+        ended.sort();
+        assert_eq!(
+            ended.iter().filter(|state| *state == "applied").count(),
+            1,
+            "{status}: {ended:?}"
+        );
+        assert_eq!(lines(&node, post, "answered").await, 1, "{status}: asked once");
+        let superseded = ended.iter().filter(|state| *state == "superseded").count();
+        assert!(superseded >= 3, "{status}: the triggers became one run: {ended:?}");
+    }
+    assert!(node.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_has_the_post_read_on_the_embedded_log() {
+    a_trigger_has_the_post_read("embedded").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_has_the_post_read_on_jetstream() {
+    let nats = NatsServer::start();
+    a_trigger_has_the_post_read(&nats.url()).await;
+}
+
 /// Waits until the excerpt consists of sentences of this text, and of nothing else.
 async fn summary_is_of(wordpress: &WordPress, post: u64, sentences: &[&str]) {
     eventually("the excerpt is a summary of the text", async || {

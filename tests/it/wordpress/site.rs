@@ -70,8 +70,13 @@ impl WordPress {
 
     /// A node that writes to this site.
     pub(crate) fn node(&self, log: &str, delivery: &str, provider: &str) -> Node {
+        self.node_with(log, delivery, provider, "")
+    }
+
+    /// The same with further lines at the end of its configuration.
+    pub(crate) fn node_with(&self, log: &str, delivery: &str, provider: &str, more: &str) -> Node {
         let site = self.table(self.url(), delivery);
-        let parts = Parts { log, site: &site, provider, route: "" };
+        let parts = Parts { log, site: &site, provider, route: more };
         Node::new(&parts).with_env("NEWS_APP_PASSWORD", self.password())
     }
 
@@ -115,10 +120,16 @@ impl WordPress {
 
     /// Publishes a post and returns its number. `excerpt`: a person's own, or nothing.
     pub(crate) fn publish(&self, text: &str, excerpt: &str) -> u64 {
+        self.insert("publish", text, excerpt)
+    }
+
+    /// A new post in this status; `future` is due in a week.
+    pub(crate) fn insert(&self, status: &str, text: &str, excerpt: &str) -> u64 {
         let id = self.eval(
-            "echo wp_insert_post(['post_title' => 'A post', 'post_status' => 'publish',
-                 'post_content' => $args[0], 'post_excerpt' => $args[1]]);",
-            &[text, excerpt],
+            "$due = $args[0] === 'future' ? ['post_date' => wp_date('Y-m-d H:i:s', time() + WEEK_IN_SECONDS)] : [];
+             echo wp_insert_post(['post_title' => 'A post', 'post_status' => $args[0],
+                 'post_content' => $args[1], 'post_excerpt' => $args[2]] + $due);",
+            &[status, text, excerpt],
         );
         id.parse().unwrap_or_else(|_| panic!("no post was made: {id}"))
     }
@@ -220,6 +231,7 @@ fn arrival(row: &Value) -> Arrival {
     Arrival {
         external_id: text("external_id"),
         version: marked(&text("summary")).map_or(0, |(_, version)| version),
+        status: row["status"].as_str().unwrap_or_default().to_owned(),
         key: text("idempotency_key"),
         number: row["write_number"].as_u64().unwrap(),
         outcome: match row["result"].as_str().unwrap() {

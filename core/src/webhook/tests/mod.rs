@@ -4,6 +4,8 @@
 
 mod body;
 mod head;
+mod mapping;
+mod vectors;
 
 use std::net::IpAddr;
 
@@ -19,7 +21,7 @@ fn secret(id: &str) -> Secret {
     Secret::new(id, format!("{id:-<32}").as_bytes()).unwrap()
 }
 
-fn rules(scheme: &'static Scheme) -> SourceRules {
+fn rules(scheme: &Scheme) -> SourceRules {
     let ring = SecretRing::new(vec![secret("k1"), secret("k2")]).unwrap();
     let mut rules =
         SourceRules::new("news".parse().unwrap(), "news".parse().unwrap(), scheme, ring);
@@ -41,8 +43,8 @@ impl Request {
     fn signed_at(rules: fn() -> SourceRules, timestamp: &str, key: &str, body: &[u8]) -> Self {
         let mut headers = vec![("content-type".to_owned(), b"application/json".to_vec())];
         let parts = Parts { timestamp, key, body };
-        for (name, value) in sign(rules().scheme, &secret("k1"), &parts) {
-            headers.push((name.to_owned(), value.into_bytes()));
+        for (name, value) in sign(&rules().scheme, &secret("k1"), &parts) {
+            headers.push((name, value.into_bytes()));
         }
         Self { rules, method: "POST", peer: None, headers, body: body.to_vec() }
     }

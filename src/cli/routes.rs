@@ -1,0 +1,171 @@
+//! `copydesk routes test`: what would become of a payload, by the rules a node would use.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use copydesk_core::limits::BODY_BYTES_MAX;
+use copydesk_core::routes::{Route, RouteTable};
+use copydesk_core::webhook::Payload;
+use copydesk_proto::SourceId;
+use serde::Serialize;
+
+use super::args::RoutesCommand;
+use super::output::{Output, plain};
+use crate::config::{Config, Delivery, Loaded, Mode, Source};
+use crate::wiring;
+
+/// What a node would make of a payload.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    source: String,
+    event: String,
+    post: String,
+    /// Every route of the source, in order.
+    routes: Vec<Tried>,
+    /// The one that takes it.
+    takes: Option<String>,
+    asked: Vec<Asked>,
+    /// Where results go; `None` when nothing is written.
+    written: Option<String>,
+}
+
+/// A route and whether it takes the payload.
+#[derive(Debug, Serialize)]
+struct Tried {
+    route: String,
+    verdict: String,
+}
+
+/// An enrichment that would be asked for.
+#[derive(Debug, Serialize)]
+struct Asked {
+    enrichment: String,
+    provider: String,
+    mode: &'static str,
+}
+
+pub(super) fn routes(
+    command: RoutesCommand,
+    loaded: &Loaded,
+    output: &Output,
+) -> anyhow::Result<ExitCode> {
+    let RoutesCommand::Test { sample, source } = command;
+    let config = &loaded.config;
+    let (id, source) = source_of(config, source.as_deref())?;
+    let body = read(&sample)?;
+    let payload = match Payload::read(&wiring::payload_rules(id, source)?, &body) {
+        Ok(payload) => payload,
+        Err(refusal) => bail!("{} {refusal}", refusal.status),
+    };
+    let outcome = outcome(config, id, source, &payload)?;
+    if output.json {
+        output.value(&outcome)?;
+    } else {
+        show(&outcome, output)?;
+    }
+    Ok(if outcome.takes.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn source_of<'c>(
+    config: &'c Config,
+    name: Option<&str>,
+) -> anyhow::Result<(&'c SourceId, &'c Source)> {
+    let names = || config.sources.keys().map(SourceId::as_str).collect::<Vec<_>>().join(", ");
+    let mut fitting =
+        config.sources.iter().filter(|(id, _)| name.is_none_or(|name| id.as_str() == name));
+    match (fitting.next(), fitting.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => bail!("there is no such source; there is: {}", names()),
+        (Some(_), Some(_)) => bail!("which source? --source with one of: {}", names()),
+    }
+}
+
+fn read(sample: &Path) -> anyhow::Result<Vec<u8>> {
+    let shown = sample.display();
+    let bytes = std::fs::metadata(sample).with_context(|| format!("cannot read {shown}"))?.len();
+    if bytes > BODY_BYTES_MAX as u64 {
+        bail!("{shown} is longer than the 262,144 bytes of a webhook");
+    }
+    std::fs::read(sample).with_context(|| format!("cannot read {shown}"))
+}
+
+fn outcome(
+    config: &Config,
+    id: &SourceId,
+    source: &Source,
+    payload: &Payload,
+) -> anyhow::Result<Outcome> {
+    let rules = wiring::payload_rules(id, source)?;
+    let table = RouteTable::new(wiring::routes(config)?)?;
+    let taken = table.route_for(id, &payload.event_type, &payload.fields);
+    let own = table.routes().iter().filter(|route| route.source == *id);
+    let tried = own.map(|route| Tried {
+        route: route.id.to_string(),
+        verdict: verdict(route, taken, payload),
+    });
+    let enrich = taken.map(|route| route.enrich.as_slice()).unwrap_or_default();
+    let asked = enrich.iter().filter_map(|name| {
+        let (name, enrichment) = config.enrichments.get_key_value(name)?;
+        Some(Asked {
+            enrichment: name.to_string(),
+            provider: enrichment.provider.to_string(),
+            mode: match enrichment.mode {
+                Mode::Suggest => "suggest",
+                Mode::ApplyIfEmpty => "apply_if_empty",
+                Mode::Apply => "apply",
+            },
+        })
+    });
+    let asked: Vec<Asked> = asked.collect();
+    // A route without enrichments hands the event's own words on.
+    let writes = taken.is_some() && (asked.is_empty() || asked.iter().any(|a| a.mode != "suggest"));
+    let site = config.sites.get(&rules.site).filter(|_| writes);
+    Ok(Outcome {
+        source: id.to_string(),
+        event: payload.event_type.clone(),
+        post: format!("{}/{}", rules.site, payload.post),
+        routes: tried.collect(),
+        takes: taken.map(|route| route.id.to_string()),
+        asked,
+        written: site.map(|site| match site.delivery {
+            Delivery::Auto => format!("{} (plugin, else core REST)", site.url),
+            Delivery::Plugin => format!("{} (plugin)", site.url),
+            Delivery::Core => format!("{} (core REST)", site.url),
+            Delivery::Ingest => format!("{} (ingest at {})", site.url, site.ingest_path),
+        }),
+    })
+}
+
+/// Why a route takes the payload or not, in a few words.
+fn verdict(route: &Route, taken: Option<&Route>, payload: &Payload) -> String {
+    if !route.events.iter().any(|pattern| pattern.matches(&payload.event_type)) {
+        return "other events".to_owned();
+    }
+    let fails = |matcher: &&copydesk_core::routes::Matcher| !matcher.matches(&payload.fields);
+    if let Some(matcher) = route.matchers.iter().find(fails) {
+        return format!("{} does not match", matcher.field());
+    }
+    let first = taken.is_some_and(|taken| taken.id == route.id);
+    if first { "takes it" } else { "would take it; an earlier route does" }.to_owned()
+}
+
+fn show(outcome: &Outcome, output: &Output) -> anyhow::Result<()> {
+    let Outcome { source, event, post, routes, takes, asked, written } = outcome;
+    output.line(&format!("{event} of {} from {source}", plain(post)))?;
+    for Tried { route, verdict } in routes {
+        output.line(&format!("  {route}: {verdict}"))?;
+    }
+    if takes.is_none() {
+        output.line("no route takes it: it is stored, and nothing else happens")?;
+        return Ok(());
+    }
+    for Asked { enrichment, provider, mode } in asked {
+        output.line(&format!("asked: {enrichment} of {provider}, {mode}"))?;
+    }
+    match written {
+        Some(site) => output.line(&format!("written to {site}"))?,
+        None => output.line("nothing is written: results wait as suggestions")?,
+    }
+    Ok(())
+}
