@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use copydesk_actors::World;
-use copydesk_actors::receiver::Receiver;
+use copydesk_actors::receiver::{Came, Receiver, Taking};
 use copydesk_core::refusal::{Code, Refusal};
 use copydesk_core::signature::{Secret, SecretRing, WP_RELAY};
 use copydesk_core::webhook::{Head, SourceRules, verify};
 use copydesk_proto::SourceId;
 
 use crate::config::Config;
-use crate::http::{Intake, Receipt, Storing};
+use crate::http::{Arrival, Intake, Receipt, Storing};
 
 /// Where the paths of sources begin.
 const PREFIX: &str = "/webhooks/";
@@ -55,16 +55,26 @@ impl Intake for NodeIntake {
         path.strip_prefix(PREFIX)?.parse().ok()
     }
 
-    fn receive(&self, source: &SourceId, head: &Head<'_>, body: Bytes) -> Result<Storing, Refusal> {
+    fn receive(
+        &self,
+        source: &SourceId,
+        head: &Head<'_>,
+        body: Bytes,
+        arrival: Arrival,
+    ) -> Result<Storing, Refusal> {
         let Some(receiver) = self.receivers.get(source).cloned() else {
             let made_up = verify(&self.nobody, head, &body, World::now());
             return Err(made_up
                 .err()
                 .unwrap_or_else(|| Code::BadSignature.refuse("no such source")));
         };
-        let webhook = receiver.verify(head, &body)?;
+        let mut webhook = receiver.verify(head, &body)?;
+        let taking = Taking::begin(receiver.telemetry(), &mut webhook, arrival.at);
         Ok(Box::pin(async move {
-            let receipt = receiver.store(webhook).await?;
+            let stored = receiver.store(webhook).await;
+            let came = Came::Sent(&arrival.request_id);
+            taking.end(receiver.telemetry(), &came, stored.as_ref());
+            let receipt = stored?;
             Ok(Receipt { event_id: receipt.event_id, duplicate: receipt.duplicate })
         }))
     }
