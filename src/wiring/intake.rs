@@ -11,8 +11,9 @@ use copydesk_core::signature::{Secret, SecretRing, WP_RELAY};
 use copydesk_core::webhook::{Head, SourceRules, verify};
 use copydesk_proto::SourceId;
 
+use super::taking::Taking;
 use crate::config::Config;
-use crate::http::{Intake, Receipt, Storing};
+use crate::http::{Arrival, Intake, Receipt, Storing};
 
 /// Where the paths of sources begin.
 const PREFIX: &str = "/webhooks/";
@@ -55,16 +56,25 @@ impl Intake for NodeIntake {
         path.strip_prefix(PREFIX)?.parse().ok()
     }
 
-    fn receive(&self, source: &SourceId, head: &Head<'_>, body: Bytes) -> Result<Storing, Refusal> {
+    fn receive(
+        &self,
+        source: &SourceId,
+        head: &Head<'_>,
+        body: Bytes,
+        arrival: Arrival,
+    ) -> Result<Storing, Refusal> {
         let Some(receiver) = self.receivers.get(source).cloned() else {
             let made_up = verify(&self.nobody, head, &body, World::now());
             return Err(made_up
                 .err()
                 .unwrap_or_else(|| Code::BadSignature.refuse("no such source")));
         };
-        let webhook = receiver.verify(head, &body)?;
+        let mut webhook = receiver.verify(head, &body)?;
+        let taking = Taking::begin(receiver.telemetry(), &mut webhook, arrival);
         Ok(Box::pin(async move {
-            let receipt = receiver.store(webhook).await?;
+            let stored = receiver.store(webhook).await;
+            taking.end(receiver.telemetry(), stored.as_ref());
+            let receipt = stored?;
             Ok(Receipt { event_id: receipt.event_id, duplicate: receipt.duplicate })
         }))
     }

@@ -4,7 +4,9 @@
 
 mod check;
 mod pipeline;
+mod prometheus;
 #[expect(dead_code, reason = "the benches use the rest")]
 mod support;
 mod tidy;
+mod traces;
 mod wordpress;

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use copydesk_core::failure::{Failure, FailureClass};
-use copydesk_proto::{PostKey, Timestamp};
+use copydesk_proto::{PostKey, Timestamp, TraceContext};
 use futures::FutureExt as _;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
@@ -17,6 +17,7 @@ use super::message::{
     DeliveryMessage, DeliveryStatus, Finished, Read, ReadPost, Write, WriteOutcome,
 };
 use super::pace::{Gate, Pace};
+use crate::telemetry::Mailbox;
 
 /// Requests of one site that wait for a place: about a minute's work for WordPress. Those beyond
 /// go back to the post's own schedule, which is durable.
@@ -34,10 +35,12 @@ pub struct DeliveryActor;
 pub struct Desk {
     client: Arc<SiteClient>,
     pace: Pace,
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<(Job, SystemTime)>,
     /// Whether a [`DeliveryMessage::Wake`] is on its way.
     waking: bool,
     started: Instant,
+    /// The breaker as metrics have it.
+    shown: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -62,6 +65,7 @@ impl Actor for DeliveryActor {
             waiting: VecDeque::new(),
             waking: false,
             started: Instant::now(),
+            shown: None,
         })
     }
 
@@ -82,6 +86,7 @@ impl Actor for DeliveryActor {
             }
         }
         desk.start_ready(&myself);
+        desk.show_breaker();
         Ok(())
     }
 }
@@ -94,8 +99,9 @@ impl Desk {
     }
 
     fn take(&mut self, job: Job) {
+        self.client.site().telemetry.taken(Mailbox::Sites);
         if self.waiting.len() < WAITING_MAX {
-            self.waiting.push_back(job);
+            self.waiting.push_back((job, SystemTime::now()));
             return;
         }
         let cause = "more requests wait for the site than may; the rest comes back later";
@@ -116,7 +122,8 @@ impl Desk {
         while !self.waiting.is_empty() {
             match self.pace.enter(self.now()) {
                 Gate::Go => {
-                    if let Some(job) = self.waiting.pop_front() {
+                    if let Some((job, since)) = self.waiting.pop_front() {
+                        self.client.site().telemetry.waited(job.trace(), since, "limit");
                         tokio::spawn(carry_out(Arc::clone(&self.client), job, myself.clone()));
                     }
                 }
@@ -130,9 +137,18 @@ impl Desk {
                 }
                 Gate::Closed(ms) => {
                     let failure = self.pace.closed(ms);
-                    self.waiting.drain(..).for_each(|job| job.refuse(failure.clone()));
+                    self.waiting.drain(..).for_each(|(job, _)| job.refuse(failure.clone()));
                 }
             }
+        }
+    }
+
+    /// A site that asked for quiet is left alone like one whose breaker is open.
+    fn show_breaker(&mut self) {
+        let state = if self.pace.paused_ms(self.now()).is_some() { 2 } else { 0 };
+        if self.shown.replace(state) != Some(state) {
+            let site = self.client.site();
+            site.telemetry.metrics().breaker("site", site.id.as_str(), state);
         }
     }
 
@@ -148,6 +164,13 @@ impl Desk {
 }
 
 impl Job {
+    const fn trace(&self) -> Option<TraceContext> {
+        match self {
+            Self::Read(read, _) => read.trace,
+            Self::Write(write, _) => write.trace,
+        }
+    }
+
     fn refuse(self, failure: Failure) {
         // Whoever asked may be gone.
         match self {

@@ -15,6 +15,7 @@
 mod actor;
 mod client;
 mod core_rest;
+mod exchange;
 mod fault;
 mod ingest;
 mod message;

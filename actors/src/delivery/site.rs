@@ -6,6 +6,8 @@ use copydesk_proto::SiteId;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::telemetry::Telemetry;
+
 /// How results reach a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryKind {
@@ -40,6 +42,8 @@ pub struct Site {
     pub timeout: Duration,
     /// For the connection, TLS included.
     pub connect_timeout: Duration,
+    /// Where spans and counts go.
+    pub telemetry: Telemetry,
 }
 
 impl Site {
@@ -57,6 +61,7 @@ impl Site {
             per_minute: None,
             timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(5),
+            telemetry: Telemetry::default(),
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::enrichment::builtin::Builtin;
 use crate::enrichment::recipe::Recipe;
 use crate::enrichment::{EnrichmentArguments, Limits};
 use crate::records::Subjects;
+use crate::telemetry::Telemetry;
 use crate::{EnrichmentSettings, World, retention};
 
 const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
@@ -66,11 +67,11 @@ fn settings(log: &MemoryLog) -> Settings {
         routes: RouteTable::new(vec![route]).unwrap(),
         plans: HashMap::from([("r1".parse().unwrap(), plan)]),
         enrichments: HashMap::from([("summary".parse().unwrap(), made)]),
-        providers: vec![EnrichmentArguments {
-            id: "builtin".parse().unwrap(),
-            provider: Arc::new(Builtin),
+        providers: vec![EnrichmentArguments::new(
+            "builtin".parse().unwrap(),
+            Arc::new(Builtin),
             limits,
-        }],
+        )],
         sites: Vec::new(),
         tries: Tries {
             read: retry,
@@ -81,6 +82,7 @@ fn settings(log: &MemoryLog) -> Settings {
         },
         bounds: Bounds { posts_busy_max: 4, posts_idle_max: 2, backlog_max: 1_000 },
         keep: Duration::from_secs(86_400),
+        telemetry: Telemetry::default(),
     }
 }
 

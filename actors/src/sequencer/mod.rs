@@ -11,6 +11,8 @@ mod actor;
 mod effects;
 mod load;
 mod message;
+mod step_span;
+mod trail;
 
 pub use actor::{Post, Sequencer, Start};
 pub use message::{Answered, Operation, Rest, SequencerMessage};
