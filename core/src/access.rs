@@ -304,7 +304,8 @@ mod tests {
     fn a_token_ends_when_revoked_or_expired() {
         let mut tokens = Tokens::default();
         tokens.add(Token { expires_at: Some(Timestamp(10)), ..token(1, 0) });
-        let live = |tokens: &Tokens, at| tokens.get(&token(1, 0).id).unwrap().is_live(Timestamp(at));
+        let live =
+            |tokens: &Tokens, at| tokens.get(&token(1, 0).id).unwrap().is_live(Timestamp(at));
         assert_eq!((live(&tokens, 9), live(&tokens, 10)), (true, false));
         tokens.revoke(&token(1, 0).id, Signed::new("bob", "left", Timestamp(5)));
         tokens.revoke(&token(1, 0).id, Signed::new("eve", "", Timestamp(6)));

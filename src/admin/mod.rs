@@ -19,13 +19,13 @@ mod rows;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use access::{Access, AccessError, FILE_NAME, NAME_PREFIX, new_token};
+pub use access::{Access, AccessError, DoorError, FILE_NAME, NAME_PREFIX, new_token};
 pub use api::{AdminApi, AdminSettings, Unruled};
 pub use cursor::{BadCursor, Cursor};
 pub use desk::{Act, Asked, Desk, DeskError, Filter, Following, Page, ROWS_DEFAULT, ROWS_MAX};
 pub use nouns::{
-    ActRequest, DeadLetterList, EventList, Followed, HoldList, HoldRequest, NewToken, PostList, Rows,
-    TokenRequest, TokenRow,
+    ActRequest, DeadLetterList, EventList, Followed, HoldList, HoldRequest, NewToken, PostList,
+    Rows, TokenRequest, TokenRow,
 };
 pub use openapi::document;
 pub use problem::{Code, Problem};

@@ -35,10 +35,8 @@ pub(super) fn finish(mut document: OpenApi) -> String {
         .build();
     let components = document.components.get_or_insert_default();
     components.schemas.insert(Problem::name().into_owned(), Problem::schema());
-    components.add_security_scheme(
-        "token",
-        SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)),
-    );
+    components
+        .add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
     document.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>("token", [])]);
     for policy in POLICIES {
         let item = document.paths.paths.get_mut(policy.path);
@@ -66,12 +64,9 @@ fn rule(operation: &mut Operation, policy: &Policy) {
         let (status, name, title) = code.parts();
         let reply = operation.responses.responses.entry(status.to_string());
         let reply = reply.or_insert_with(|| {
-            let content = ContentBuilder::new()
-                .schema(Some(Ref::from_schema_name(Problem::name())))
-                .build();
-            RefOr::T(
-                ResponseBuilder::new().content("application/problem+json", content).build(),
-            )
+            let content =
+                ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name()))).build();
+            RefOr::T(ResponseBuilder::new().content("application/problem+json", content).build())
         });
         if let RefOr::T(reply) = reply {
             let more = if reply.description.is_empty() { "" } else { "; " };

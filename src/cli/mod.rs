@@ -70,9 +70,7 @@ pub fn run(cli: Cli, env: &Environment, output: &Output) -> anyhow::Result<ExitC
         Command::Routes => asked(&load, env, async |c| look::routes(&c, output).await),
         Command::Events(command) => asked(&load, env, async |c| command.run(&c, output).await),
         Command::Posts(command) => asked(&load, env, async |c| command.run(&c, output).await),
-        Command::DeadLetters(command) => {
-            asked(&load, env, async |c| command.run(&c, output).await)
-        }
+        Command::DeadLetters(command) => asked(&load, env, async |c| command.run(&c, output).await),
         Command::Tokens(command) => asked(&load, env, async |c| command.run(&c, output).await),
         Command::Hold(args) => asked(&load, env, async |c| args.run(&c, output).await),
         Command::Resume(args) => asked(&load, env, async |c| args.run(&c, output).await),

@@ -14,8 +14,8 @@ use copydesk_core::breaker::BreakerState;
 use copydesk_core::holds::{Hold, HoldScope};
 use copydesk_core::post::{IntakePosition, Rejection, RunId};
 use copydesk_eventlog::{EventLog, ReadError, Sequence};
-use copydesk_proto::{PostKey, Timestamp};
-use futures::{FutureExt, StreamExt};
+use copydesk_proto::{PostKey, ProviderId, SiteId, Timestamp};
+use futures::{FutureExt, StreamExt, future};
 use tokio::sync::oneshot;
 use tracing::warn;
 
@@ -73,7 +73,7 @@ impl NodeDesk {
     async fn provider_rows(&self) -> Vec<ProviderRow> {
         let mut rows = self.shown.providers.clone();
         for row in &mut rows {
-            let id = row.provider.parse().ok();
+            let id: Option<ProviderId> = row.provider.parse().ok();
             let actor = id.and_then(|id| self.office.world().providers.get(&id));
             let Some(actor) = actor else { continue };
             let (reply, answer) = oneshot::channel();
@@ -89,7 +89,7 @@ impl NodeDesk {
     async fn site_rows(&self) -> Vec<SiteRow> {
         let mut rows = self.shown.sites.clone();
         for row in &mut rows {
-            let id = row.site.parse().ok();
+            let id: Option<SiteId> = row.site.parse().ok();
             let actor = id.and_then(|id| self.office.world().sites.get(&id));
             let Some(actor) = actor else { continue };
             let (reply, answer) = oneshot::channel();
@@ -157,7 +157,8 @@ impl Desk for NodeDesk {
                 line: journey_line(line),
             };
             Ok(journey::follow(&**self.log(), after)
-                .map_while(Result::ok)
+                .take_while(|record| future::ready(record.is_ok()))
+                .filter_map(|record| future::ready(record.ok()))
                 .map(move |record| record.into_iter().map(told).collect())
                 .boxed())
         }
@@ -306,7 +307,7 @@ const fn place(cursor: Cursor) -> query::Place {
     query::Place(cursor.0, cursor.1)
 }
 
-fn page<From, To>(page: query::Page<From>, row: impl Fn(From) -> To) -> Page<To> {
+fn page<Found, Row>(page: query::Page<Found>, row: impl Fn(Found) -> Row) -> Page<Row> {
     let rows = page.rows.into_iter().map(row).collect();
     Page { rows, next: page.next.map(|place| Cursor(place.0, place.1)) }
 }
@@ -334,7 +335,8 @@ fn dead_letter_row(row: query::DeadLetterRow) -> DeadLetterRow {
 }
 
 fn group_row(group: query::DeadLetterGroup) -> DeadLetterGroupRow {
-    let posts = if group.posts == 1 { "1 post".to_owned() } else { format!("{} posts", group.posts) };
+    let posts =
+        if group.posts == 1 { "1 post".to_owned() } else { format!("{} posts", group.posts) };
     DeadLetterGroupRow {
         title: format!("{posts} of {}: {}", group.site, group.cause),
         site: group.site.to_string(),

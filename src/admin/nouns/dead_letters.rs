@@ -93,7 +93,7 @@ struct RunPath {
     #[param(pattern = "^([1-9][0-9]{0,17}|x[a-z2-7]{25}[aeimquy4])$")]
     post: String,
     /// The run, as the list shows it.
-    #[param(minimum = 1, maximum = 9_223_372_036_854_775_807u64)]
+    #[param(minimum = 1, maximum = 9223372036854775807i64)]
     run: u64,
 }
 

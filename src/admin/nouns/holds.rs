@@ -35,7 +35,9 @@ pub struct HoldList {
 pub struct HoldRequest {
     /// `all`, `site:news`, `source:news`, `provider:main`, `enrichment:summary`, `route:r1` or
     /// `post:news/42`.
-    #[schema(pattern = "^(all|(site|source|provider|enrichment|route):[a-z0-9][a-z0-9_-]{0,31}|post:[a-z0-9][a-z0-9_-]{0,31}/([1-9][0-9]{0,17}|x[a-z2-7]{25}[aeimquy4]))$")]
+    #[schema(
+        pattern = "^(all|(site|source|provider|enrichment|route):[a-z0-9][a-z0-9_-]{0,31}|post:[a-z0-9][a-z0-9_-]{0,31}/([1-9][0-9]{0,17}|x[a-z2-7]{25}[aeimquy4]))$"
+    )]
     pub scope: String,
     /// The person behind the token; recorded beside the token's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -44,10 +44,9 @@ async fn pages_of_other_origins_are_refused() {
     let ask = async |method: Method, name: &str, value: &str| {
         let path = if method == Method::GET { "/api/v1/holds" } else { "/api/v1/holds/release" };
         let mut request = request(method, path, Some(&token), r#"{"scope":"all"}"#);
-        request.headers_mut().append(
-            http::HeaderName::try_from(name).unwrap(),
-            value.parse().unwrap(),
-        );
+        request
+            .headers_mut()
+            .append(http::HeaderName::try_from(name).unwrap(), value.parse().unwrap());
         api.send(request).await
     };
     for method in [Method::GET, Method::POST] {
@@ -120,7 +119,10 @@ async fn a_token_may_not_ask_too_often_and_slows_no_other() {
     assert_eq!(api.get(&other, "/api/v1/me").await.0, 200);
     let request = request(Method::GET, "/api/v1/me", Some(&token), "");
     let response = api.api.router.clone().oneshot(request).await.unwrap();
-    assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (429, &"1".parse().unwrap()));
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["retry-after"]),
+        (429, &"1".parse().unwrap())
+    );
     tokio::time::advance(std::time::Duration::from_secs(1)).await;
     assert_eq!(api.get(&token, "/api/v1/me").await.0, 200);
 }
@@ -176,14 +178,18 @@ async fn refusals_say_nothing_of_the_inside() {
     let api = Api::new().await;
     let token = api.token(Role::Admin, &[]).await;
     let mut said = String::new();
-    for path in ["/api/v1/posts/news/9", "/api/v1/events?limit=x", "/api/v1/x", "/api/v1/posts?cursor=x"] {
+    for path in
+        ["/api/v1/posts/news/9", "/api/v1/events?limit=x", "/api/v1/x", "/api/v1/posts?cursor=x"]
+    {
         said.push_str(&api.get(&token, path).await.1.to_string());
     }
     for body in ["{", r#"{"scope":7}"#] {
         said.push_str(&api.post(&token, "/api/v1/holds", body).await.1.to_string());
     }
     said.push_str(&api.post(&token, "/api/v1/verify", "").await.1.to_string());
-    for inside in [env!("CARGO_MANIFEST_DIR"), ".rs", "axum", "panic", &token, env!("CARGO_PKG_VERSION")] {
+    for inside in
+        [env!("CARGO_MANIFEST_DIR"), ".rs", "axum", "panic", &token, env!("CARGO_PKG_VERSION")]
+    {
         assert!(!said.contains(inside), "{inside} is in {said}");
     }
 }

@@ -88,7 +88,11 @@ async fn every_route_is_in_the_matrix_and_asks_for_a_token() {
         for token in [None, Some(""), Some(&longer), Some(shorter), Some(&other)] {
             let request = request(method.parse().unwrap(), path, token, body);
             let (status, problem) = api.send(request).await;
-            assert_eq!((status.as_u16(), &problem["code"]), (401, &"unauthorized".into()), "{path}");
+            assert_eq!(
+                (status.as_u16(), &problem["code"]),
+                (401, &"unauthorized".into()),
+                "{path}"
+            );
         }
     }
     assert_eq!(api.asked(), [""; 0], "nothing was asked without a token");

@@ -89,7 +89,12 @@ impl Fake {
         async { answer }.boxed()
     }
 
-    fn page<T: Send + 'static>(&self, name: &str, filter: &Filter, rows: Vec<T>) -> Asked<'_, Page<T>> {
+    fn page<T: Send + 'static>(
+        &self,
+        name: &str,
+        filter: &Filter,
+        rows: Vec<T>,
+    ) -> Asked<'_, Page<T>> {
         let next = filter.before.is_none().then_some(Cursor(9, 4));
         self.did(format!("{name} {filter:?}"), Ok(Page { rows, next }))
     }
@@ -213,8 +218,7 @@ impl Api {
             hosts: vec!["desk.example.org".to_owned()],
             requests_per_second,
         };
-        let api =
-            AdminApi::new(desk.clone(), Arc::clone(&book), &settings, drain.clone()).unwrap();
+        let api = AdminApi::new(desk.clone(), Arc::clone(&book), &settings, drain.clone()).unwrap();
         Self { api, book, desk, drain }
     }
 
@@ -236,7 +240,8 @@ impl Api {
     async fn send(&self, request: Request<Body>) -> (StatusCode, Value) {
         let response = self.api.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
-        let header = |name: &str| response.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
+        let header =
+            |name: &str| response.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
         assert_eq!(header("cache-control").as_deref(), Some("no-store"));
         assert_eq!(header("x-content-type-options").as_deref(), Some("nosniff"));
         assert_eq!(header("referrer-policy").as_deref(), Some("no-referrer"));

@@ -8,7 +8,10 @@ async fn follow(api: &Api, token: &str, path: &str) -> axum::response::Response 
 }
 
 /// The next so many chunks of a stream, as text.
-async fn read(body: &mut (impl futures::Stream<Item = Result<bytes::Bytes, axum::Error>> + Unpin), chunks: usize) -> String {
+async fn read(
+    body: &mut (impl futures::Stream<Item = Result<bytes::Bytes, axum::Error>> + Unpin),
+    chunks: usize,
+) -> String {
     let mut text = String::new();
     for _ in 0..chunks {
         text.push_str(std::str::from_utf8(&body.next().await.unwrap().unwrap()).unwrap());
@@ -103,7 +106,14 @@ async fn a_stream_ends_with_its_token() {
     let mut body =
         follow(&api, &token, "/api/v1/events/stream").await.into_body().into_data_stream();
     read(&mut body, 4).await;
-    let id = Token::new(&token, "", (Role::Viewer, Reach::Desk), None, Signed::new("", "", World::now())).id;
+    let id = Token::new(
+        &token,
+        "",
+        (Role::Viewer, Reach::Desk),
+        None,
+        Signed::new("", "", World::now()),
+    )
+    .id;
     assert!(api.book.revoke(&id, &Signed::new("ann", "left", World::now())).await.unwrap());
     assert!(body.next().await.is_none());
 }

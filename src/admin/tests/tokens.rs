@@ -13,8 +13,12 @@ async fn a_token_is_made_used_and_revoked() {
     let token = new["token"].as_str().unwrap();
     assert!(token.starts_with("cd_") && token.len() == 67, "256 bits");
     let row = &new["row"];
-    assert_eq!((&row["added_by"], &row["reason"]), (&"ann via admin".into(), &"covers for bob".into()));
-    let days = (row["expires_at"].as_i64().unwrap() - row["added_at"].as_i64().unwrap()) / 86_400_000;
+    assert_eq!(
+        (&row["added_by"], &row["reason"]),
+        (&"ann via admin".into(), &"covers for bob".into())
+    );
+    let days =
+        (row["expires_at"].as_i64().unwrap() - row["added_at"].as_i64().unwrap()) / 86_400_000;
     assert_eq!((days, &row["state"], &row["sites"][0]), (90, &"live".into(), &"news".into()));
 
     let (_, me) = api.get(token, "/api/v1/me").await;

@@ -51,7 +51,8 @@ pub async fn dead_letter_groups(
             if filter.code.as_ref().is_some_and(|code| *code != failure.code) {
                 continue;
             }
-            let mut name = (key.site.clone(), failure.code.clone(), without_numbers(&failure.cause));
+            let mut name =
+                (key.site.clone(), failure.code.clone(), without_numbers(&failure.cause));
             if groups.len() >= CAUSES_MAX && !groups.contains_key(&name) {
                 name.2.clear();
             }

@@ -10,9 +10,7 @@ use copydesk_eventlog::{EventLog, Filter, ReadError, Record, Sequence};
 use copydesk_proto::{PostKey, Timestamp};
 use futures::StreamExt;
 
-use super::{
-    DeadLetterRow, Page, Place, PostDetail, PostRow, ROWS_MAX, RunDetail, StepDetail,
-};
+use super::{DeadLetterRow, Page, Place, PostDetail, PostRow, ROWS_MAX, RunDetail, StepDetail};
 use crate::desk::journey::walk::{corrupt, walk};
 use crate::desk::journey::words::step_name;
 use crate::records::{DECISIONS, Decision, Subjects, post_of};

@@ -160,7 +160,10 @@ fn dead_letters_of_one_cause_are_one_group() {
     let groups = |filter: PostFilter| now(dead_letter_groups(&room.log, &filter)).unwrap();
     let [news, other] = groups(PostFilter::default()).try_into().unwrap();
     assert_eq!((news.site.as_str(), news.posts, news.letters), ("news", 2, 3));
-    assert_eq!((news.code.as_str(), news.cause.as_str()), ("provider_key_refused", "the key is refused; renew it"));
+    assert_eq!(
+        (news.code.as_str(), news.cause.as_str()),
+        ("provider_key_refused", "the key is refused; renew it")
+    );
     assert_eq!((news.first_at, news.last_at), (Timestamp(NOON), Timestamp(NOON + 1_000)));
     assert_eq!((other.posts, other.example), (1, key("other/1")));
     let one = groups(PostFilter { reach: of_site("other"), ..PostFilter::default() });

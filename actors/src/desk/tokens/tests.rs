@@ -44,9 +44,8 @@ async fn a_revocation_reaches_every_node_that_follows() {
     let mut changes = there.changes();
     let token = token("a", Reach::Desk);
     here.add(&token).await.unwrap();
-    let live = || {
-        there.look(|tokens| tokens.get(&token.id).is_some_and(|t| t.is_live(Timestamp(2))))
-    };
+    let live =
+        || there.look(|tokens| tokens.get(&token.id).is_some_and(|t| t.is_live(Timestamp(2))));
     while !live() {
         changes.changed().await.unwrap();
     }
