@@ -16,7 +16,7 @@ use tower::ServiceExt;
 use super::guard::{self, Guard};
 use super::pace::Pace;
 use super::policy;
-use super::{Desk, Problem, nouns, openapi};
+use super::{Desk, Refusal, nouns, openapi};
 use crate::http::{Drain, Handler};
 
 /// Largest request, in bytes. The largest real one is a filter with hundreds of posts.
@@ -64,7 +64,7 @@ impl AdminApi {
         let document = openapi::finish(document).into();
         let router = router
             // The guard answers what no route takes; this is for methods it lets through.
-            .fallback(async || Problem::not_found())
+            .fallback(async || Refusal::not_found())
             .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
             .layer(from_fn_with_state(guard, guard::check))
             .with_state(Office { desk, book, pace, drain, document });

@@ -10,7 +10,7 @@ use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::nouns::ActRequest;
-use super::{Act, Problem};
+use super::{Act, Refusal};
 
 /// The token that a request came with.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ impl Caller {
     ///
     /// # Errors
     /// A name or a reason is too long to be kept whole.
-    pub(super) fn sign(&self, request: ActRequest) -> Result<Act, Problem> {
+    pub(super) fn sign(&self, request: ActRequest) -> Result<Act, Refusal> {
         let ActRequest { by, reason } = request;
         let by = match by.as_deref().map(str::trim) {
             None | Some("") => self.name.clone(),
@@ -40,37 +40,37 @@ impl Caller {
         let reason = reason.unwrap_or_default();
         if by.chars().count().max(reason.chars().count()) > OPERATOR_TEXT_CHARS_MAX {
             let most = format!("by and reason are at most {OPERATOR_TEXT_CHARS_MAX} characters");
-            return Err(Problem::bad(most));
+            return Err(Refusal::bad(most));
         }
         Ok(Act { by, reason })
     }
 
     /// A thing of a site is there for those whose token reaches the site, and for nobody else.
-    pub(super) fn see(&self, site: &SiteId) -> Result<(), Problem> {
-        if self.reach.has(site) { Ok(()) } else { Err(Problem::not_found()) }
+    pub(super) fn see(&self, site: &SiteId) -> Result<(), Refusal> {
+        if self.reach.has(site) { Ok(()) } else { Err(Refusal::not_found()) }
     }
 
     /// The same for the `site/post` of a row.
-    pub(super) fn see_post(&self, post: &str) -> Result<(), Problem> {
-        let key: PostKey = post.parse().map_err(|_| Problem::not_found())?;
+    pub(super) fn see_post(&self, post: &str) -> Result<(), Refusal> {
+        let key: PostKey = post.parse().map_err(|_| Refusal::not_found())?;
         self.see(&key.site)
     }
 
     /// What belongs to no site is for tokens of the whole desk.
-    pub(super) fn see_desk(&self) -> Result<(), Problem> {
+    pub(super) fn see_desk(&self) -> Result<(), Refusal> {
         match self.reach {
             Reach::Desk => Ok(()),
-            Reach::Sites(_) => Err(Problem::other_sites()),
+            Reach::Sites(_) => Err(Refusal::other_sites()),
         }
     }
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
-    type Rejection = Problem;
+    type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         // The guard puts it there; without it nobody is known, whatever the reason.
-        parts.extensions.get::<Self>().cloned().ok_or_else(Problem::unauthorized)
+        parts.extensions.get::<Self>().cloned().ok_or_else(Refusal::unauthorized)
     }
 }
 
@@ -78,9 +78,9 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 pub(super) struct At<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for At<T> {
-    type Rejection = Problem;
+    type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let Path(at) = Path::from_request_parts(parts, state).await?;
         Ok(Self(at))
     }
@@ -90,9 +90,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for At<T> {
 pub(super) struct Wanted<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Wanted<T> {
-    type Rejection = Problem;
+    type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let Query(wanted) = Query::from_request_parts(parts, state).await?;
         Ok(Self(wanted))
     }
@@ -102,9 +102,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Wanted<T> {
 pub(super) struct Told<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Told<T> {
-    type Rejection = Problem;
+    type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let Json(told) = Json::from_request(request, state).await?;
         Ok(Self(told))
     }

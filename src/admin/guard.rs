@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq;
 use tokio::task_local;
 use uuid::Uuid;
 
-use super::Problem;
+use super::Refusal;
 use super::caller::Caller;
 use super::pace::Pace;
 use super::policy::{self, Needs, Ruling};
@@ -67,14 +67,14 @@ impl Guard {
         Self(Arc::new(Inner { book, hosts, pace }))
     }
 
-    fn check_host<'h>(&self, uri: &Uri, headers: &'h HeaderMap) -> Result<&'h str, Problem> {
+    fn check_host<'h>(&self, uri: &Uri, headers: &'h HeaderMap) -> Result<&'h str, Refusal> {
         let mut hosts = headers.get_all(HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
             (Some(host), None) => host.to_str().unwrap_or_default(),
-            (None | Some(_), _) => return Err(Problem::misdirected()),
+            (None | Some(_), _) => return Err(Refusal::misdirected()),
         };
         let same = uri.authority().is_none_or(|target| target.as_str().eq_ignore_ascii_case(host));
-        if same && self.serves(host) { Ok(host) } else { Err(Problem::misdirected()) }
+        if same && self.serves(host) { Ok(host) } else { Err(Refusal::misdirected()) }
     }
 
     fn serves(&self, host: &str) -> bool {
@@ -88,15 +88,15 @@ impl Guard {
     }
 
     /// The live token of a request. Every token is compared, and in constant time.
-    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
         let mut given = headers.get_all(AUTHORIZATION).iter();
         let given = match (given.next(), given.next()) {
             (Some(given), None) => given.to_str().unwrap_or_default(),
-            (None | Some(_), _) => return Err(Problem::unauthorized()),
+            (None | Some(_), _) => return Err(Refusal::unauthorized()),
         };
         let secret = match given.split_at_checked(7) {
             Some((scheme, secret)) if scheme.eq_ignore_ascii_case("bearer ") => secret,
-            Some(_) | None => return Err(Problem::unauthorized()),
+            Some(_) | None => return Err(Refusal::unauthorized()),
         };
         let (hash, now) = (Token::hash_of(secret), World::now());
         let caller = self.0.book.look(|tokens| {
@@ -105,33 +105,33 @@ impl Guard {
             let (id, name) = (token.id.clone(), token.name.clone());
             Some(Caller { id, name, role: token.role, reach: token.reach.clone() })
         });
-        let caller = caller.ok_or_else(Problem::unauthorized)?;
+        let caller = caller.ok_or_else(Refusal::unauthorized)?;
         self.0.pace.admit(&caller.id)?;
         self.0.book.note_use(&caller.id, now);
         Ok(caller)
     }
 
-    async fn let_in(&self, mut request: Request, next: Next) -> Result<Response, Problem> {
+    async fn let_in(&self, mut request: Request, next: Next) -> Result<Response, Refusal> {
         let host = self.check_host(request.uri(), request.headers())?;
         check_origin(host, request.headers())?;
         let caller = self.caller(request.headers())?;
         let path = request.extensions().get::<MatchedPath>().cloned();
-        let path = path.ok_or_else(Problem::not_found)?;
+        let path = path.ok_or_else(Refusal::not_found)?;
         let policy = match policy::ruling(request.method(), path.as_str()) {
             Ruling::Asks(policy) => policy,
-            Ruling::Methods(methods) => return Err(Problem::method(methods)),
-            Ruling::Nothing => return Err(Problem::not_found()),
+            Ruling::Methods(methods) => return Err(Refusal::method(methods)),
+            Ruling::Nothing => return Err(Refusal::not_found()),
         };
         if caller.role < policy.role {
-            return Err(Problem::needs(policy.role.as_str()));
+            return Err(Refusal::needs(policy.role.as_str()));
         }
         if policy.needs == Needs::Desk {
             caller.see_desk()?;
         }
         let parameters = request.extract_parts::<RawPathParams>().await;
-        let parameters = parameters.map_err(|_| Problem::not_found())?;
+        let parameters = parameters.map_err(|_| Refusal::not_found())?;
         for (_, site) in parameters.iter().filter(|(name, _)| *name == "site") {
-            caller.see(&site.parse().map_err(|_| Problem::not_found())?)?;
+            caller.see(&site.parse().map_err(|_| Refusal::not_found())?)?;
         }
         let _while_it_is_answered = policy.heavy.then(|| self.0.pace.heavy()).transpose()?;
         request.extensions_mut().insert(caller);
@@ -140,7 +140,7 @@ impl Guard {
 }
 
 /// A browser says whose page asks; the desk's pages have the origin of the desk itself.
-fn check_origin(host: &str, headers: &HeaderMap) -> Result<(), Problem> {
+fn check_origin(host: &str, headers: &HeaderMap) -> Result<(), Refusal> {
     let own = |origin: &HeaderValue| {
         let rest = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
         rest.is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
@@ -151,7 +151,7 @@ fn check_origin(host: &str, headers: &HeaderMap) -> Result<(), Problem> {
     {
         Ok(())
     } else {
-        Err(Problem::cross_origin())
+        Err(Refusal::cross_origin())
     }
 }
 

@@ -28,6 +28,7 @@ pub use nouns::{
     Rows, TokenRequest, TokenRow,
 };
 pub use openapi::document;
+use problem::Refusal;
 pub use problem::{Code, Problem};
 pub use rows::{
     DeadLetterGroupRow, DeadLetterRow, EventRow, FollowLine, HoldRow, JourneyLine, PostRow,

@@ -52,12 +52,14 @@ pub(super) fn finish(mut document: OpenApi) -> String {
 }
 
 fn rule(operation: &mut Operation, policy: &Policy) {
-    let said = operation.description.get_or_insert_default();
+    let said = operation.description.take().unwrap_or_default();
     let reach = match policy.needs {
         Needs::Sites => "",
         Needs::Desk => " of the whole desk",
     };
-    said.push_str(&format!("\n\nTakes the role {}{reach}.", policy.role));
+    let takes = format!("Takes the role {}{reach}.", policy.role);
+    let paragraphs = [said.trim(), &takes].into_iter().filter(|text| !text.is_empty());
+    operation.description = Some(paragraphs.collect::<Vec<_>>().join("\n\n"));
     let of_changes = [Code::Refused, Code::BodyTooLarge, Code::UnsupportedMediaType];
     let reads = policy.method == Method::GET;
     for code in Code::ALL.iter().filter(|code| !(reads && of_changes.contains(code))) {
@@ -69,8 +71,11 @@ fn rule(operation: &mut Operation, policy: &Policy) {
             RefOr::T(ResponseBuilder::new().content("application/problem+json", content).build())
         });
         if let RefOr::T(reply) = reply {
-            let more = if reply.description.is_empty() { "" } else { "; " };
-            reply.description.push_str(&format!("{more}{title} (`{name}`)"));
+            let title = format!("{title} (`{name}`)");
+            reply.description = match reply.description.as_str() {
+                "" => title,
+                others => format!("{others}; {title}"),
+            };
         }
     }
 }

@@ -9,7 +9,7 @@ use copydesk_proto::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::Problem;
+use super::Refusal;
 
 /// Seconds of the rate that may come at once: a page that opens asks for several things.
 const BURST_S: u32 = 5;
@@ -54,22 +54,22 @@ impl Pace {
     }
 
     /// Takes one request of a token.
-    pub(super) fn admit(&self, token: &str) -> Result<(), Problem> {
+    pub(super) fn admit(&self, token: &str) -> Result<(), Refusal> {
         let now = self.now();
         self.of(token, |of| of.rate.admit(now, 1))
-            .map_err(|wait_ms| Problem::busy("the token asks too often", wait_ms))
+            .map_err(|wait_ms| Refusal::busy("the token asks too often", wait_ms))
     }
 
     /// A place for an answer that reads much of the log.
-    pub(super) fn heavy(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    pub(super) fn heavy(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let place = Arc::clone(&self.heavy).try_acquire_owned();
-        place.map_err(|_| Problem::busy("five answers that read much are under way", 1_000))
+        place.map_err(|_| Refusal::busy("five answers that read much are under way", 1_000))
     }
 
     /// A place for a stream.
-    pub(super) fn stream(&self, token: &str) -> Result<StreamPlace, Problem> {
+    pub(super) fn stream(&self, token: &str) -> Result<StreamPlace, Refusal> {
         let streams = self.of(token, |of| Arc::clone(&of.streams));
-        let busy = |_| Problem::busy("the token follows ten streams, or the node fifty", 5_000);
+        let busy = |_| Refusal::busy("the token follows ten streams, or the node fifty", 5_000);
         Ok(StreamPlace {
             _own: streams.try_acquire_owned().map_err(busy)?,
             _of_all: Arc::clone(&self.streams).try_acquire_owned().map_err(busy)?,

@@ -1,10 +1,12 @@
 //! Refusals of the admin API, as RFC 9457 has them. Each code has a page in `docs/errors`.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -52,7 +54,7 @@ codes! {
     LogUnavailable 503 "log_unavailable" "The log does not answer";
 }
 
-/// A refusal, on both sides of the wire.
+/// A refusal as clients read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, thiserror::Error)]
 #[error("{detail}")]
 pub struct Problem {
@@ -69,27 +71,20 @@ pub struct Problem {
     pub code: String,
     /// Under which the node's own log has it.
     pub request_id: String,
-    /// Seconds for Retry-After.
-    #[serde(skip)]
-    pub retry_after_s: Option<u64>,
-    /// Methods for Allow.
-    #[serde(skip)]
-    pub allow: Option<String>,
 }
 
-impl Problem {
-    fn new(code: Code, detail: impl Into<String>) -> Self {
-        let (status, name, title) = code.parts();
-        Self {
-            r#type: format!("urn:copydesk:error:{name}"),
-            title: title.to_owned(),
-            status,
-            detail: detail.into(),
-            code: name.to_owned(),
-            request_id: request_id(),
-            retry_after_s: matches!(status, 429 | 503).then_some(RETRY_AFTER_S),
-            allow: None,
-        }
+/// A refusal on its way to the client.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    code: Code,
+    detail: Cow<'static, str>,
+    retry_after_s: u64,
+    allow: Option<String>,
+}
+
+impl Refusal {
+    fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, detail: detail.into(), retry_after_s: RETRY_AFTER_S, allow: None }
     }
 
     pub(super) fn unauthorized() -> Self {
@@ -122,17 +117,17 @@ impl Problem {
         Self { allow: Some(allow), ..Self::new(Code::MethodNotAllowed, detail) }
     }
 
-    pub(super) fn bad(detail: impl Into<String>) -> Self {
+    pub(super) fn bad(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::BadRequest, detail)
     }
 
-    pub(super) fn busy(detail: &str, wait_ms: u64) -> Self {
-        let seconds = wait_ms.div_ceil(1_000).max(1);
-        Self { retry_after_s: Some(seconds), ..Self::new(Code::RateLimited, detail) }
+    pub(super) fn busy(detail: &'static str, wait_ms: u64) -> Self {
+        let retry_after_s = wait_ms.div_ceil(1_000).max(1);
+        Self { retry_after_s, ..Self::new(Code::RateLimited, detail) }
     }
 }
 
-impl From<DeskError> for Problem {
+impl From<DeskError> for Refusal {
     fn from(error: DeskError) -> Self {
         match error {
             DeskError::NotFound => Self::not_found(),
@@ -142,20 +137,20 @@ impl From<DeskError> for Problem {
     }
 }
 
-impl From<PathRejection> for Problem {
+impl From<PathRejection> for Refusal {
     fn from(_: PathRejection) -> Self {
         // Nothing can be where no path leads.
         Self::not_found()
     }
 }
 
-impl From<QueryRejection> for Problem {
+impl From<QueryRejection> for Refusal {
     fn from(rejection: QueryRejection) -> Self {
         Self::bad(rejection.body_text())
     }
 }
 
-impl From<JsonRejection> for Problem {
+impl From<JsonRejection> for Refusal {
     fn from(rejection: JsonRejection) -> Self {
         let code = match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => Code::BodyTooLarge,
@@ -166,22 +161,31 @@ impl From<JsonRejection> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self).unwrap_or_default();
-        let mut response = Response::new(Body::from(body));
+        let (status, code, title) = self.code.parts();
+        let problem = Problem {
+            r#type: format!("urn:copydesk:error:{code}"),
+            title: title.to_owned(),
+            status,
+            detail: self.detail.into_owned(),
+            code: code.to_owned(),
+            request_id: request_id(),
+        };
+        let mut response =
+            Response::new(Body::from(serde_json::to_vec(&problem).unwrap_or_default()));
         *response.status_mut() =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.status == 401 {
+        if status == 401 {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if let Some(seconds) = self.retry_after_s {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        if matches!(status, 429 | 503) {
+            headers.insert(RETRY_AFTER, HeaderValue::from(self.retry_after_s));
         }
         if let Some(Ok(methods)) = self.allow.map(HeaderValue::try_from) {
-            headers.insert(http::header::ALLOW, methods);
+            headers.insert(ALLOW, methods);
         }
         response
     }

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use super::{ActRequest, Answer, DONE, Done, Part, Rows, bad};
 use crate::admin::api::Office;
 use crate::admin::caller::{At, Caller, Told, Wanted};
-use crate::admin::{DeadLetterGroupRow, DeadLetterRow, Filter, Problem, ROWS_MAX};
+use crate::admin::{DeadLetterGroupRow, DeadLetterRow, Filter, ROWS_MAX, Refusal};
 
 pub(super) fn routes() -> OpenApiRouter<Office> {
     OpenApiRouter::new()
@@ -50,7 +50,7 @@ pub struct DeadLetterList {
 }
 
 impl DeadLetterList {
-    fn filter(self, caller: &Caller) -> Result<Filter, Problem> {
+    fn filter(self, caller: &Caller) -> Result<Filter, Refusal> {
         let Self { site, post, code, cursor, limit } = self;
         let post = post.map(|post| post.parse()).transpose().map_err(bad)?;
         let filter = Part { site, cursor, limit }.filter(caller)?;
@@ -98,9 +98,9 @@ struct RunPath {
 }
 
 impl RunPath {
-    fn key(&self) -> Result<PostKey, Problem> {
-        let site = self.site.parse().map_err(|_| Problem::not_found())?;
-        let post = self.post.parse().map_err(|_| Problem::not_found())?;
+    fn key(&self) -> Result<PostKey, Refusal> {
+        let site = self.site.parse().map_err(|_| Refusal::not_found())?;
+        let post = self.post.parse().map_err(|_| Refusal::not_found())?;
         Ok(PostKey { site, post })
     }
 }
@@ -114,7 +114,7 @@ async fn dead_letter(State(office): State<Office>, At(path): At<RunPath>) -> Ans
     let filter = Filter { post: Some(path.key()?), limit: ROWS_MAX, ..Filter::default() };
     let rows = office.desk.dead_letters(filter).await?.rows;
     let row = rows.into_iter().find(|row| row.run == path.run);
-    row.map(Json).ok_or_else(Problem::not_found)
+    row.map(Json).ok_or_else(Refusal::not_found)
 }
 
 /// Tries a dead letter again; what was paid for is kept.

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use super::{ActRequest, Answer, DONE, Done, Rows, bad, narrowed};
 use crate::admin::api::Office;
 use crate::admin::caller::{Caller, Told, Wanted};
-use crate::admin::{HoldRow, Problem};
+use crate::admin::{HoldRow, Refusal};
 
 pub(super) fn routes() -> OpenApiRouter<Office> {
     OpenApiRouter::new().routes(routes!(holds, hold)).routes(routes!(release))
@@ -62,11 +62,11 @@ fn reaches(reach: &Reach, scope: &HoldScope) -> Option<bool> {
     }
 }
 
-fn may_change(caller: &Caller, scope: &str) -> Result<HoldScope, Problem> {
+fn may_change(caller: &Caller, scope: &str) -> Result<HoldScope, Refusal> {
     let scope = scope.parse().map_err(bad)?;
     match reaches(&caller.reach, &scope) {
         Some(true) => {}
-        Some(false) => return Err(Problem::not_found()),
+        Some(false) => return Err(Refusal::not_found()),
         None => caller.see_desk()?,
     }
     Ok(scope)

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use super::{Answer, Rows};
 use crate::admin::api::Office;
 use crate::admin::caller::{At, Caller};
-use crate::admin::{Problem, ProviderRow, RouteRow, SiteRow, Status};
+use crate::admin::{ProviderRow, Refusal, RouteRow, SiteRow, Status};
 
 pub(super) fn routes() -> OpenApiRouter<Office> {
     OpenApiRouter::new()
@@ -84,7 +84,7 @@ async fn sites(State(office): State<Office>, caller: Caller) -> Answer<Rows<Site
 async fn site(State(office): State<Office>, At(name): At<String>) -> Answer<SiteRow> {
     let rows = office.desk.sites().await?;
     let row = rows.into_iter().find(|row| row.site == name);
-    row.map(Json).ok_or_else(Problem::not_found)
+    row.map(Json).ok_or_else(Refusal::not_found)
 }
 
 /// The AI services.

@@ -25,9 +25,9 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::api::Office;
 use super::caller::Caller;
-use super::{Filter, Page, Problem, ROWS_DEFAULT, ROWS_MAX};
+use super::{Filter, Page, ROWS_DEFAULT, ROWS_MAX, Refusal};
 
-type Answer<T> = Result<Json<T>, Problem>;
+type Answer<T> = Result<Json<T>, Refusal>;
 
 /// Every route.
 pub(super) fn all() -> OpenApiRouter<Office> {
@@ -101,9 +101,9 @@ struct PostPath {
 
 impl PostPath {
     /// What is no post is not there.
-    fn key(&self) -> Result<PostKey, Problem> {
-        let site = self.site.parse().map_err(|_| Problem::not_found())?;
-        let post = self.post.parse().map_err(|_| Problem::not_found())?;
+    fn key(&self) -> Result<PostKey, Refusal> {
+        let site = self.site.parse().map_err(|_| Refusal::not_found())?;
+        let post = self.post.parse().map_err(|_| Refusal::not_found())?;
         Ok(PostKey { site, post })
     }
 }
@@ -117,10 +117,10 @@ struct Part {
 
 impl Part {
     /// The filter of this part, narrowed to what the caller may see.
-    fn filter(self, caller: &Caller) -> Result<Filter, Problem> {
+    fn filter(self, caller: &Caller) -> Result<Filter, Refusal> {
         let limit = self.limit.unwrap_or(ROWS_DEFAULT);
         if !(1..=ROWS_MAX).contains(&limit) {
-            return Err(Problem::bad(format!("limit must be 1 to {ROWS_MAX}")));
+            return Err(Refusal::bad(format!("limit must be 1 to {ROWS_MAX}")));
         }
         let before = self.cursor.map(|cursor| cursor.parse()).transpose().map_err(bad)?;
         let reach = narrowed(&caller.reach, self.site)?;
@@ -128,11 +128,11 @@ impl Part {
     }
 }
 
-fn narrowed(reach: &Reach, site: Option<String>) -> Result<Reach, Problem> {
+fn narrowed(reach: &Reach, site: Option<String>) -> Result<Reach, Refusal> {
     let site = site.map(|site| site.parse()).transpose().map_err(bad)?;
     Ok(reach.narrowed(site))
 }
 
-fn bad(error: impl std::fmt::Display) -> Problem {
-    Problem::bad(error.to_string())
+fn bad(error: impl std::fmt::Display) -> Refusal {
+    Refusal::bad(error.to_string())
 }

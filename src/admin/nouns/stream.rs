@@ -25,7 +25,7 @@ use utoipa_axum::routes;
 use super::{bad, narrowed};
 use crate::admin::api::Office;
 use crate::admin::caller::{Caller, Wanted};
-use crate::admin::{FollowLine, Problem};
+use crate::admin::{FollowLine, Refusal};
 
 /// How often a quiet stream shows that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -66,7 +66,7 @@ async fn follow(
     caller: Caller,
     headers: HeaderMap,
     Wanted(Followed { site, post, after }): Wanted<Followed>,
-) -> Result<Response, Problem> {
+) -> Result<Response, Refusal> {
     let post: Option<PostKey> = post.map(|post| post.parse()).transpose().map_err(bad)?;
     let reach = narrowed(&caller.reach, site)?;
     let after = last_event_id(&headers)?.or(after);
@@ -85,10 +85,10 @@ async fn follow(
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response())
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
     let Some(id) = headers.get("last-event-id") else { return Ok(None) };
     let id = id.to_str().ok().and_then(|id| id.parse().ok());
-    id.map(Some).ok_or_else(|| Problem::bad("Last-Event-ID is the id of an event of this stream"))
+    id.map(Some).ok_or_else(|| Refusal::bad("Last-Event-ID is the id of an event of this stream"))
 }
 
 fn events(record: Vec<FollowLine>, reach: &Reach, post: Option<&PostKey>) -> Vec<Event> {

@@ -17,7 +17,7 @@ use super::{ActRequest, Answer, DONE, Done, Rows, bad};
 use crate::admin::access::new_token;
 use crate::admin::api::Office;
 use crate::admin::caller::{At, Caller, Told};
-use crate::admin::{DeskError, Problem};
+use crate::admin::{DeskError, Refusal};
 
 /// Longest name of a token, in characters: it stands before every act of its holder.
 const NAME_CHARS_MAX: usize = 64;
@@ -155,7 +155,7 @@ async fn add(
     State(office): State<Office>,
     caller: Caller,
     Told(request): Told<TokenRequest>,
-) -> Result<(StatusCode, Json<NewToken>), Problem> {
+) -> Result<(StatusCode, Json<NewToken>), Refusal> {
     let TokenRequest { name, role, sites, expires_in_days, by, reason } = request;
     let plain = |c: char| c.is_ascii_alphanumeric() || "_.@-".contains(c);
     if name.len() > NAME_CHARS_MAX
@@ -184,7 +184,7 @@ async fn add(
 }
 
 /// The sites of a new token. One that is not there is a slip of the pen.
-async fn reach(sites: Option<Vec<String>>, office: &Office) -> Result<Reach, Problem> {
+async fn reach(sites: Option<Vec<String>>, office: &Office) -> Result<Reach, Refusal> {
     let Some(sites) = sites else { return Ok(Reach::Desk) };
     if !(1..=SITES_MAX).contains(&sites.len()) {
         return Err(bad(format!("sites are 1 to {SITES_MAX}; leave them out for the whole desk")));
@@ -216,10 +216,10 @@ async fn revoke(
     let act = caller.sign(act)?;
     let signed = Signed::new(&act.by, &act.reason, World::now());
     let was_live = office.book.revoke(&id, &signed).await.map_err(not_done)?;
-    if was_live { Ok(DONE) } else { Err(Problem::not_found()) }
+    if was_live { Ok(DONE) } else { Err(Refusal::not_found()) }
 }
 
-fn not_done(error: TokenError) -> Problem {
+fn not_done(error: TokenError) -> Refusal {
     let error = match error {
         TokenError::Refused(why) => DeskError::Refused(why.to_string()),
         TokenError::Append(_) | TokenError::Read(_) | TokenError::Unreadable => {
