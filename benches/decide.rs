@@ -60,6 +60,8 @@ fn commands(position: u64, last: WriteNumber) -> [PostCommand; 3] {
         version: None,
         text: Some(input),
         received_at: Timestamp(0),
+        lane: copydesk_core::post::Lane::Live,
+        force: false,
     };
     let value = FieldValue::Text("Three short sentences. About a post. No more.".to_owned());
     let stored = vec![(Field::Excerpt, value.hash())];
@@ -94,6 +96,7 @@ fn policy() -> Policy {
     Policy {
         key: "news/42".parse().unwrap(),
         plans: Arc::new(HashMap::from([("r1".parse().unwrap(), route)])),
+        budgets_changed_at: Timestamp::default(),
         holds: Arc::new(Holds::default()),
         tries: Tries {
             read: tries,

@@ -7,15 +7,19 @@
 //!                                    Enrichment ┴ Delivery   (answers come back as commands)
 //! ```
 
+pub mod alerts;
 pub mod delivery;
 pub mod desk;
 pub mod dispatcher;
 pub mod enrichment;
+pub mod ledger;
 pub mod node;
 pub mod receiver;
 pub mod records;
 pub mod retention;
 pub mod sequencer;
+pub mod treasury;
+mod watch;
 mod world;
 
 pub use world::{EnrichmentSettings, World};

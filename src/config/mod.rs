@@ -20,14 +20,14 @@ use serde::Deserialize;
 use toml::de::DeTable;
 
 pub use environment::Environment;
-pub use process::{Admin, Http, Limits, Log, LogFormat, LogUrl, Retention, Telemetry};
+pub use process::{Admin, Alerts, Http, Limits, Log, LogFormat, LogUrl, Retention, Telemetry};
 pub use report::{ConfigError, Place, Problem};
 pub use secrets::{SecretError, Secrets, read_secret};
 pub use shape::{
     BUILTIN, Coalesce, Config, Delivery, Enrichment, Idempotency, Mode, OnDeadLetter, Provider,
     ProviderKind, Route, Scheme, Site, Source, SourceSecret, UnknownEvents, Version,
 };
-pub use values::{Price, PriceError, SecretRef, SecretRefError};
+pub use values::{Dollars, DollarsError, Price, PriceError, SecretRef, SecretRefError};
 
 /// The file every key is shown and explained in; parses to [`Config::default`].
 pub const DEFAULT_TOML: &str = include_str!("default.toml");

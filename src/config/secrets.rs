@@ -99,6 +99,12 @@ impl Loaded {
                 places.push((format!("providers.{name}.api_key"), place.clone(), 0));
             }
         }
+        for (kind, list) in [("webhooks", &config.alerts.webhooks), ("slack", &config.alerts.slack)]
+        {
+            for (index, place) in list.iter().enumerate() {
+                places.push((format!("alerts.{kind}[{index}]"), place.clone(), 0));
+            }
+        }
         places
     }
 }

@@ -11,8 +11,8 @@ use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId};
 use serde::Deserialize;
 use url::Url;
 
-use super::process::{Admin, Http, Limits, Log, Retention, Telemetry};
-use super::values::{Price, SecretRef, duration, from_text_opt, http_url, http_url_opt};
+use super::process::{Admin, Alerts, Http, Limits, Log, Retention, Telemetry};
+use super::values::{Dollars, Price, SecretRef, duration, from_text_opt, http_url, http_url_opt};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -32,6 +32,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long finished work is kept.
     pub retention: Retention,
+    /// Who is told about what needs a person.
+    pub alerts: Alerts,
     /// WordPress sites, by name.
     pub sites: BTreeMap<SiteId, Site>,
     /// Senders of webhooks, by name.
@@ -54,6 +56,7 @@ impl Default for Config {
             telemetry: Telemetry::default(),
             limits: Limits::default(),
             retention: Retention::default(),
+            alerts: Alerts::default(),
             sites: BTreeMap::new(),
             sources: BTreeMap::new(),
             providers: BTreeMap::new(),
@@ -86,6 +89,12 @@ pub struct Site {
     /// Time for one request, connection included.
     #[serde(default = "Site::default_timeout", deserialize_with = "duration")]
     pub timeout: Duration,
+    /// What AI calls for its posts may cost in a day; no limit when absent.
+    #[serde(default)]
+    pub day_budget: Option<Dollars>,
+    /// The same in a calendar month.
+    #[serde(default)]
+    pub month_budget: Option<Dollars>,
 }
 
 impl Site {
@@ -234,6 +243,10 @@ pub struct Provider {
     pub input_price: Price,
     /// Dollars for a million tokens written.
     pub output_price: Price,
+    /// What it may cost in a day; no limit when absent.
+    pub day_budget: Option<Dollars>,
+    /// The same in a calendar month.
+    pub month_budget: Option<Dollars>,
     /// Takes over while this one is not there.
     pub fallback: Option<ProviderId>,
 }
@@ -251,6 +264,8 @@ impl Default for Provider {
             timeout: Duration::from_secs(60),
             input_price: Price::default(),
             output_price: Price::default(),
+            day_budget: None,
+            month_budget: None,
             fallback: None,
         }
     }

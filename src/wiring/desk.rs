@@ -12,7 +12,7 @@ use copydesk_actors::enrichment::EnrichmentMessage;
 use copydesk_actors::sequencer::Operation;
 use copydesk_core::breaker::BreakerState;
 use copydesk_core::holds::{Hold, HoldScope};
-use copydesk_core::post::{IntakePosition, RunId};
+use copydesk_core::post::{IntakePosition, Redo, RunId};
 use copydesk_eventlog::{EventLog, ReadError, Sequence};
 use copydesk_proto::{PostKey, Timestamp};
 use futures::{FutureExt, StreamExt, future};
@@ -188,12 +188,16 @@ impl Desk for NodeDesk {
 
     fn retry(&self, post: PostKey, run: u64) -> Asked<'_, ()> {
         let (run, by) = (RunId(IntakePosition(run)), OPERATOR.to_owned());
-        self.operate(post, Operation::Retry { run, by }).boxed()
+        self.operate(
+            post,
+            Operation::Retry { run, by, reason: String::new(), redo: Redo::default() },
+        )
+        .boxed()
     }
 
     fn drop_dead_letter(&self, post: PostKey, run: u64) -> Asked<'_, ()> {
         let (run, by) = (RunId(IntakePosition(run)), OPERATOR.to_owned());
-        self.operate(post, Operation::Drop { run, by }).boxed()
+        self.operate(post, Operation::Drop { run, by, reason: String::new() }).boxed()
     }
 
     fn holds(&self) -> Asked<'_, Vec<HoldRow>> {

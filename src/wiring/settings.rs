@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use copydesk_actors::EnrichmentSettings;
+use copydesk_actors::alerts::{AlertForm, AlertSettings};
 use copydesk_actors::delivery::{self, DeliveryKind};
 use copydesk_actors::enrichment::builtin::Builtin;
 use copydesk_actors::enrichment::provider::network::{Kind, Network, NetworkSettings};
@@ -14,6 +15,7 @@ use copydesk_actors::enrichment::recipe::Recipe;
 use copydesk_actors::enrichment::{EnrichmentArguments, Limits};
 use copydesk_actors::node::{Bounds, Settings};
 use copydesk_core::breaker::BreakerPolicy;
+use copydesk_core::budget::{BudgetName, Caps};
 use copydesk_core::content::Mode;
 use copydesk_core::post::{PlanStep, RoutePlan, Tries};
 use copydesk_core::retry::RetryPolicy;
@@ -26,8 +28,8 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::config::{
-    self, BUILTIN, Config, Delivery, Idempotency, ProviderKind, Scheme, SecretRef, Secrets,
-    UnknownEvents, Version,
+    self, BUILTIN, Config, Delivery, Dollars, Idempotency, ProviderKind, Scheme, SecretRef,
+    Secrets, UnknownEvents, Version,
 };
 
 /// Reading is cheap and safe to repeat.
@@ -64,7 +66,11 @@ pub fn node_settings(
         .sources
         .iter()
         .map(|(id, source)| Ok((id.clone(), Arc::new(source_rules(id, source, secrets)?))));
-    let sites = config.sites.iter().map(|(id, site)| wordpress(id, site, secrets));
+    let breaker = breaker(config);
+    let sites = config
+        .sites
+        .iter()
+        .map(|(id, site)| Ok(delivery::Site { breaker, ..wordpress(id, site, secrets)? }));
     Ok(Settings {
         log,
         snapshots,
@@ -86,7 +92,46 @@ pub fn node_settings(
             posts_idle_max: config.limits.posts_idle_max,
             backlog_max: config.http.backlog_max,
         },
+        caps: caps(config),
+        alerts: alerts(config, secrets)?,
         keep: Duration::from_secs(u64::from(config.retention.days) * 86_400),
+    })
+}
+
+fn breaker(config: &Config) -> BreakerPolicy {
+    let open_ms = u64::try_from(config.limits.breaker_open.as_millis()).unwrap_or(u64::MAX);
+    BreakerPolicy { open_ms, ..BreakerPolicy::default() }
+}
+
+/// The caps of every provider and site that has one.
+fn caps(config: &Config) -> Vec<(BudgetName, Caps)> {
+    let money = |dollars: Option<Dollars>| dollars.map(|d| d.microdollars);
+    let caps = |day, month| Caps { day_microdollars: money(day), month_microdollars: money(month) };
+    let providers = config
+        .providers
+        .iter()
+        .map(|(id, p)| (BudgetName::Provider(id.clone()), caps(p.day_budget, p.month_budget)));
+    let sites = config
+        .sites
+        .iter()
+        .map(|(id, s)| (BudgetName::Site(id.clone()), caps(s.day_budget, s.month_budget)));
+    providers.chain(sites).collect()
+}
+
+fn alerts(config: &Config, secrets: &Secrets) -> anyhow::Result<AlertSettings> {
+    let config::Alerts { webhooks, slack, gather, quiet } = &config.alerts;
+    let forms = webhooks.iter().map(|place| (AlertForm::Json, place));
+    let forms = forms.chain(slack.iter().map(|place| (AlertForm::Slack, place)));
+    let target = |(form, place): (AlertForm, &SecretRef)| {
+        let text = secret(secrets, place)?.expose_secret();
+        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        // The address is a secret: no message repeats it.
+        Ok((form, url.with_context(|| format!("alerts: {place} holds no http address"))?))
+    };
+    Ok(AlertSettings {
+        targets: forms.map(target).collect::<anyhow::Result<_>>()?,
+        gather: *gather,
+        quiet: *quiet,
     })
 }
 
@@ -199,12 +244,13 @@ fn plan(
 
 fn providers(config: &Config, secrets: &Secrets) -> anyhow::Result<Vec<EnrichmentArguments>> {
     let mut providers = Vec::new();
+    let breaker = breaker(config);
     let builtin: ProviderId = BUILTIN.parse()?;
     if !config.providers.contains_key(&builtin) {
-        providers.push(provider(&builtin, &config::Provider::default(), secrets)?);
+        providers.push(provider(&builtin, &config::Provider::default(), breaker, secrets)?);
     }
     for (id, settings) in &config.providers {
-        providers.push(provider(id, settings, secrets)?);
+        providers.push(provider(id, settings, breaker, secrets)?);
     }
     Ok(providers)
 }
@@ -212,6 +258,7 @@ fn providers(config: &Config, secrets: &Secrets) -> anyhow::Result<Vec<Enrichmen
 fn provider(
     id: &ProviderId,
     settings: &config::Provider,
+    breaker: BreakerPolicy,
     secrets: &Secrets,
 ) -> anyhow::Result<EnrichmentArguments> {
     let service: Arc<dyn Provider> = match network_settings(id, settings, secrets)? {
@@ -227,7 +274,7 @@ fn provider(
             concurrency: usize::from(settings.concurrency),
             requests_per_minute: settings.requests_per_minute,
             tokens_per_minute: settings.tokens_per_minute,
-            breaker: BreakerPolicy::default(),
+            breaker,
         },
     })
 }

@@ -4,6 +4,7 @@
 
 mod check;
 mod pipeline;
+mod scenarios;
 #[expect(dead_code, reason = "the benches use the rest")]
 mod support;
 mod tidy;

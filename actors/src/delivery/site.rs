@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use copydesk_core::breaker::BreakerPolicy;
 use copydesk_proto::SiteId;
 use secrecy::SecretString;
 use url::Url;
@@ -40,6 +41,8 @@ pub struct Site {
     pub timeout: Duration,
     /// For the connection, TLS included.
     pub connect_timeout: Duration,
+    /// When the site is left alone, and for how long.
+    pub breaker: BreakerPolicy,
 }
 
 impl Site {
@@ -57,6 +60,7 @@ impl Site {
             per_minute: None,
             timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(5),
+            breaker: BreakerPolicy::default(),
         }
     }
 }

@@ -2,6 +2,9 @@
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+pub(crate) mod testing;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 mod tests;
 
 use std::collections::HashMap;
@@ -10,22 +13,27 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use copydesk_core::budget::{BudgetName, Caps};
 use copydesk_core::post::{RoutePlan, Tries};
 use copydesk_core::routes::RouteTable;
 use copydesk_core::webhook::SourceRules;
-use copydesk_eventlog::{EventLog, SnapshotStore};
+use copydesk_eventlog::{EventLog, ReadError, SnapshotStore};
 use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use crate::alerts::{AlertSettings, Alerts};
 use crate::delivery::{DeliveryActor, DeliveryMessage, Site, SiteClient};
-use crate::desk::{Desk, HoldError, load_holds};
+use crate::desk::{Desk, HoldError, load_office};
 use crate::dispatcher::{self, Dispatcher, DispatcherMessage, recovery};
 use crate::enrichment::{EnrichmentActor, EnrichmentArguments, EnrichmentMessage};
+use crate::ledger::{self, LedgerActor, LedgerMessage};
 use crate::receiver::{Admission, Receiver, ReceiverActor};
 use crate::retention;
+use crate::treasury::{Opening, TreasuryActor, TreasuryMessage};
+
 use crate::world::{EnrichmentSettings, World};
 
 /// How a node is set up. Everything in it has been checked.
@@ -46,6 +54,10 @@ pub struct Settings {
     pub providers: Vec<EnrichmentArguments>,
     /// The WordPress sites.
     pub sites: Vec<Site>,
+    /// The caps of budgets, as configured.
+    pub caps: Vec<(BudgetName, Caps)>,
+    /// Who is told about what needs a person.
+    pub alerts: AlertSettings,
     /// How tries are spaced and counted.
     pub tries: Tries,
     /// Bounds.
@@ -80,6 +92,12 @@ pub enum StartError {
     /// The desk's holds cannot be read.
     #[error("the holds could not be read")]
     Holds(#[from] HoldError),
+    /// The books cannot be read.
+    #[error("the books of what AI calls cost could not be read")]
+    Books(#[from] ReadError),
+    /// Alerts cannot be sent.
+    #[error("alerts cannot be sent")]
+    Alerts(#[from] reqwest::Error),
     /// A site's settings are no use.
     #[error("the site {0} cannot be reached with its settings")]
     Site(SiteId, #[source] crate::delivery::SiteError),
@@ -141,10 +159,24 @@ impl Node {
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let Settings { log, snapshots, sources, routes, plans, enrichments, .. } = settings;
         let recovery = recovery::recover(&*log).await?;
-        let (holds, _) = load_holds(&*log).await?;
+        let (office, _) = load_office(&*log).await?;
+        let books = ledger::open(&*log).await?;
         let (failure, failed) = watch::channel(false);
         let (supervisor, _) = Actor::spawn(None, Supervisor, failure).await?;
         let supervisor = supervisor.get_cell();
+        let alerts = Alerts::start(settings.alerts)?;
+        let owner = rand::random();
+        let (treasury, ledger) = start_books(
+            &log,
+            books,
+            office.caps(settings.caps.clone()),
+            &alerts,
+            owner,
+            &supervisor,
+        )
+        .await?;
+        let services = settings.providers.iter().map(|p| (p.id.clone(), Arc::clone(&p.provider)));
+        let services = services.collect();
         let providers = start_providers(settings.providers, &supervisor).await?;
         let sites = start_sites(settings.sites, &supervisor).await?;
         let bounds = settings.bounds;
@@ -156,14 +188,20 @@ impl Node {
             sources,
             enrichments,
             providers,
+            services,
+            treasury,
+            ledger,
+            caps: settings.caps.into_iter().collect(),
+            budgets_changed_at: AtomicI64::new(World::now().0),
+            alerts,
             sites,
-            holds: ArcSwap::from_pointee(holds),
+            holds: ArcSwap::from_pointee(office.holds),
             tries: settings.tries,
             backlog: AtomicI64::new(recovery.backlog),
             started_at: recovery.end,
             known_posts: AtomicU64::new(recovery.known_posts),
             dead_letters: AtomicI64::new(recovery.dead_letters),
-            owner: rand::random(),
+            owner,
         });
         let start = dispatcher::Start {
             world: Arc::clone(&world),
@@ -182,9 +220,12 @@ impl Node {
             receivers.insert(id.clone(), Receiver::new(Arc::clone(rules), actor));
         }
         let desk = Desk::new(Arc::clone(&world), dispatcher.clone());
+        desk.resume_jobs().await?;
         let stopping = CancellationToken::new();
         let sweeps = retention::sweep_for_ever(desk.clone(), settings.keep);
         tokio::spawn(stopping.clone().run_until_cancelled_owned(sweeps));
+        let watch = crate::watch::watch_for_ever(Arc::clone(&world), bounds.backlog_max);
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(watch));
         Ok(Self { receivers, desk, dispatcher, world, failed, stopping })
     }
 
@@ -209,6 +250,22 @@ impl Node {
         self.world.log.close().await;
         in_time
     }
+}
+
+async fn start_books(
+    log: &Arc<dyn EventLog>,
+    books: ledger::Opened,
+    caps: Vec<(BudgetName, Caps)>,
+    alerts: &Alerts,
+    owner: u64,
+    supervisor: &ActorCell,
+) -> Result<(ActorRef<TreasuryMessage>, ActorRef<LedgerMessage>), StartError> {
+    let opening = Opening { caps, spent: books.spent.clone(), alerts: alerts.clone() };
+    let (treasury, _) =
+        Actor::spawn_linked(None, TreasuryActor, opening, supervisor.clone()).await?;
+    let start = (Arc::clone(log), books, treasury.clone(), owner);
+    let (ledger, _) = Actor::spawn_linked(None, LedgerActor, start, supervisor.clone()).await?;
+    Ok((treasury, ledger))
 }
 
 async fn start_providers(

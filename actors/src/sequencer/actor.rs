@@ -20,6 +20,7 @@ use super::effects::{Job, payload_of};
 use super::load::{Loaded, load, save};
 use super::message::{Answered, Rest, SequencerMessage};
 use crate::World;
+use crate::alerts::Alert;
 use crate::dispatcher::DispatcherMessage;
 use crate::records::{Decision, Intake, Subjects, ends, summarise};
 
@@ -279,12 +280,25 @@ impl Post {
         let dead = i64::try_from(self.state.dead.len()).unwrap_or(i64::MAX);
         world.dead_letters.fetch_add(dead - self.dead, Ordering::Relaxed);
         self.dead = dead;
-        if self.unsaved >= UNSAVED_MAX {
+        decision.events.iter().for_each(|event| self.alert(event));
+        // An erased post's snapshot must not keep what the log has forgotten.
+        let erased = decision.events.iter().any(|e| matches!(e, PostEvent::Erased { .. }));
+        if self.unsaved >= UNSAVED_MAX || erased {
             save(&*world.log, &*world.snapshots, key, &self.state, self.last);
             self.unsaved = 0;
         }
         self.forget_finished();
         Ok(decision.events)
+    }
+
+    /// A dead letter needs a person: told by site and code, not one by one.
+    fn alert(&self, event: &PostEvent) {
+        let PostEvent::DeadLettered { failure, .. } = event else { return };
+        let site = &self.start.key.site;
+        self.start.world.alerts.raise(Alert {
+            group: format!("dead letter {site} {}", failure.code),
+            text: format!("dead letters on {site}: {}: {}", failure.code, failure.cause),
+        });
     }
 
     /// Drops the bodies and texts of events that no longer wait or run.
@@ -403,6 +417,7 @@ fn backlog_change(events: &[PostEvent], started_at: Sequence) -> i64 {
             | PostEvent::PostRead { .. }
             | PostEvent::StepSkipped { .. }
             | PostEvent::EnrichmentAnswered { .. }
+            | PostEvent::StepHeld { .. }
             | PostEvent::WriteIntended { .. }
             | PostEvent::WriteApplied { .. }
             | PostEvent::WriteRefused { .. }
@@ -411,6 +426,7 @@ fn backlog_change(events: &[PostEvent], started_at: Sequence) -> i64 {
             | PostEvent::DeadLettered { .. }
             | PostEvent::RunResumed { .. }
             | PostEvent::DeadLetterDropped { .. }
+            | PostEvent::Erased { .. }
             | PostEvent::Checkpointed(_) => false,
         };
         change + i64::from(joins) - i64::from(ends(event))
@@ -426,6 +442,9 @@ fn accepted_position(command: &PostCommand) -> Option<IntakePosition> {
         | PostCommand::Tick
         | PostCommand::Retry { .. }
         | PostCommand::Drop { .. }
+        | PostCommand::DropWaiting { .. }
+        | PostCommand::Erase { .. }
+        | PostCommand::Withheld { .. }
         | PostCommand::Checkpoint => None,
     }
 }

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use copydesk_core::budget::Withheld;
 use copydesk_core::content::{Answer, Field, FieldValue, FieldWrite, Mode, PostText};
 use copydesk_core::failure::{Failure, FailureClass};
-use copydesk_core::post::{Input, PostCommand, ReadResult, Run, RunId, Write, WriteResult};
+use copydesk_core::post::{Input, PostCommand, ReadResult, Run, RunId, Step, Write, WriteResult};
 use copydesk_core::sanitise::sanitise;
 use copydesk_core::webhook::Payload;
 use copydesk_proto::{PostKey, TraceContext};
@@ -17,6 +18,7 @@ use crate::enrichment::ask;
 use crate::enrichment::provider::{Question, Reply};
 use crate::enrichment::recipe::Recipe;
 use crate::records::Intake;
+use crate::treasury::{NoMoney, reserve};
 
 /// A run as its effects need it, detached from the post's state.
 #[derive(Debug, Clone)]
@@ -97,34 +99,56 @@ impl Job {
                 }
             },
         };
-        let result = self.ask_provider(place, &text).await;
-        let command = PostCommand::Enriched { run, step: place, input: input.hash, result };
+        let command = match self.ask_provider(place, &text).await {
+            Ok(result) => PostCommand::Enriched { run, step: place, input: input.hash, result },
+            Err(withheld) => PostCommand::Withheld { run, step: Step::Enrich(place), withheld },
+        };
         Answered { command, text: Some((run, text)) }
     }
 
-    async fn ask_provider(&self, place: u8, text: &Arc<PostText>) -> Result<Answer, Failure> {
-        let plan = &self.run.steps.get(usize::from(place)).ok_or_else(no_enrichment)?.plan;
-        let settings = self.world.enrichments.get(&plan.enrichment).ok_or_else(no_enrichment)?;
-        let provider = self.world.providers.get(&plan.provider).ok_or_else(no_enrichment)?;
+    /// Asks, when there is money for it.
+    async fn ask_provider(
+        &self,
+        place: u8,
+        text: &Arc<PostText>,
+    ) -> Result<Result<Answer, Failure>, Withheld> {
+        let Self { world, run, .. } = self;
+        let plan = run.steps.get(usize::from(place)).map(|step| &step.plan);
+        let Some((plan, settings, provider, service)) = plan.and_then(|plan| {
+            let settings = world.enrichments.get(&plan.enrichment)?;
+            let provider = world.providers.get(&plan.provider)?;
+            Some((plan, settings, provider, world.services.get(&plan.provider)?))
+        }) else {
+            return Ok(Err(no_enrichment()));
+        };
         let recipe: Recipe = settings.recipe;
         let question = Question {
             recipe,
             field: plan.field.clone(),
             text: Arc::clone(text),
-            call_id: self.name(&format!("{}-{place}", self.run.id.0.0)),
+            site: self.key.site.clone(),
+            lane: run.incoming.lane,
+            call_id: self.name(&format!("{}-{place}", run.id.0.0)),
             trace: self.trace(),
             max_output_tokens: recipe.output_tokens_max(),
         };
-        let Reply { value, model, input_tokens, output_tokens, cost_microdollars } =
-            ask(provider, question).await?;
-        Ok(Answer {
-            enrichment: plan.enrichment.clone(),
-            value,
-            model,
-            input_tokens,
-            output_tokens,
-            cost_microdollars,
-        })
+        let cost_max = service.cost_max_microdollars(&question);
+        let site = &self.key.site;
+        let reserved = match reserve(&world.treasury, &plan.provider, site, cost_max).await {
+            Ok(reserved) => reserved,
+            Err(NoMoney::Withheld(withheld)) => return Err(withheld),
+            Err(NoMoney::Busy) => return Ok(Err(no_place())),
+        };
+        let asked = ask(provider, question).await;
+        reserved.settle(match &asked {
+            Ok(reply) => reply.cost_microdollars,
+            Err(failure) => failure.cost_microdollars,
+        });
+        Ok(asked.map(|reply| {
+            let Reply { value, model, input_tokens, output_tokens, cost_microdollars } = reply;
+            let enrichment = plan.enrichment.clone();
+            Answer { enrichment, value, model, input_tokens, output_tokens, cost_microdollars }
+        }))
     }
 
     /// Writes the run's results to WordPress.
@@ -226,6 +250,11 @@ fn plain(command: PostCommand) -> Answered {
 fn no_site() -> Failure {
     let cause = "the site is not in the configuration any more; add it again, then retry";
     Failure::new(FailureClass::Terminal, "site_not_configured", cause)
+}
+
+fn no_place() -> Failure {
+    let cause = "too many AI calls wait for calls under way; the rest comes back later";
+    Failure::new(FailureClass::Unavailable, "budget_busy", cause).retry_after_ms(Some(5_000))
 }
 
 fn no_enrichment() -> Failure {

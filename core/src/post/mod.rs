@@ -17,7 +17,11 @@ mod event;
 mod policy;
 mod react;
 mod state;
+mod waits;
 
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+mod operator_tests;
 #[cfg(test)]
 #[expect(
     clippy::unwrap_used,
@@ -36,8 +40,8 @@ pub use decide::{
     PostCommand, ReadResult, Rejection, Turn, WriteResult, decide, is_new, next_wake,
 };
 pub use event::{
-    End, Incoming, Input, IntakePosition, PlanStep, PostEvent, RunId, SourceVersion, Step,
-    WriteNumber,
+    Asked, End, Incoming, Input, IntakePosition, Lane, PlanStep, PostEvent, Redo, RunId,
+    SourceVersion, Step, WriteNumber,
 };
 pub use policy::{Policy, RoutePlan, Tries};
 pub use react::{Effect, outstanding, react};
@@ -45,3 +49,4 @@ pub use state::{
     AskWindow, DeadLetter, Effective, PaidAnswer, Phase, PostState, Progress, Run, RunStep,
     SeenKey, Write, evolve,
 };
+pub use waits::{Wait, waits};

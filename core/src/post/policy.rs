@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use copydesk_proto::{PostKey, RouteId};
+use copydesk_proto::{PostKey, RouteId, Timestamp};
 
 use super::event::PlanStep;
-use crate::holds::{HoldScope, Holds};
+use crate::holds::{Hold, HoldScope, Holds};
 use crate::retry::RetryPolicy;
 use crate::routes::Coalesce;
 
@@ -19,6 +19,8 @@ pub struct Policy {
     pub plans: Arc<HashMap<RouteId, RoutePlan>>,
     /// What is held at present.
     pub holds: Arc<Holds>,
+    /// When caps were last changed: work withheld before that is asked for again.
+    pub budgets_changed_at: Timestamp,
     /// How tries are spaced and counted.
     pub tries: Tries,
 }
@@ -52,15 +54,17 @@ pub struct Tries {
 }
 
 impl Policy {
-    /// Whether an operator holds any of what this needs.
+    /// The first hold on any of what this needs, the post and its site included.
     #[must_use]
-    pub(super) fn is_held(&self, needs: &[HoldScope]) -> bool {
+    pub(super) fn held(&self, needs: &[HoldScope]) -> Option<&Hold> {
+        if self.holds.is_empty() {
+            return None;
+        }
         let always = [
             HoldScope::All,
             HoldScope::Site(self.key.site.clone()),
             HoldScope::Post(self.key.clone()),
         ];
-        !self.holds.is_empty()
-            && (self.holds.blocks(&always).is_some() || self.holds.blocks(needs).is_some())
+        self.holds.blocks(&always).or_else(|| self.holds.blocks(needs))
     }
 }

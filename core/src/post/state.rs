@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use copydesk_proto::{ContentHash, EnrichmentId, Timestamp};
 
 use super::event::{
-    End, Incoming, Input, IntakePosition, PlanStep, PostEvent, RunId, SourceVersion, Step,
+    End, Incoming, Input, IntakePosition, PlanStep, PostEvent, Redo, RunId, SourceVersion, Step,
     WriteNumber,
 };
+use crate::budget::Withheld;
 use crate::content::{Answer, Field, FieldWrite};
 use crate::failure::Failure;
 use crate::limits;
@@ -100,7 +101,11 @@ pub enum Phase {
     Waiting {
         /// Not before.
         until: Timestamp,
+        /// What the last try failed with; unknown in the states of early releases.
+        because: Option<Failure>,
     },
+    /// To be asked when there is money.
+    Held(Withheld),
     /// Answered, or not needed.
     Done,
     /// Out of tries.
@@ -169,6 +174,12 @@ pub struct AskWindow {
     pub since: Timestamp,
     /// Calls.
     pub count: u32,
+}
+
+impl RunStep {
+    fn idle(plan: &PlanStep) -> Self {
+        Self { plan: plan.clone(), progress: Progress::default(), answer: None }
+    }
 }
 
 impl Run {
@@ -253,7 +264,7 @@ pub fn evolve(mut state: PostState, event: &PostEvent) -> PostState {
                 p.phase = Phase::Done;
             }
         }
-        PostEvent::EnrichmentAnswered { run, step, answer, reused } => {
+        PostEvent::EnrichmentAnswered { run, step, answer, reused, of: _ } => {
             answered(&mut state, *run, *step, answer, *reused);
         }
         PostEvent::WriteIntended { run, write, fields } => {
@@ -274,13 +285,21 @@ pub fn evolve(mut state: PostState, event: &PostEvent) -> PostState {
                 start_over(run);
             }
         }
-        PostEvent::AttemptFailed { run, step, attempt: _, failure, retry_at, at } => {
+        PostEvent::StepHeld { run, step, withheld } => {
+            if let Some(p) = current(&mut state, *run).and_then(|r| r.progress_mut(*step)) {
+                p.attempts = p.attempts.saturating_sub(1);
+                p.phase = Phase::Held(withheld.clone());
+            }
+        }
+        PostEvent::AttemptFailed { run, step, attempt: _, failure, retry_at, at, of: _ } => {
             if let Some(p) = current(&mut state, *run).and_then(|r| r.progress_mut(*step)) {
                 p.failing_since.get_or_insert(*at);
                 p.counted += u32::from(failure.class != crate::failure::FailureClass::Unavailable);
                 p.phase = match retry_at {
-                    Some(until) => Phase::Waiting { until: *until },
-                    None => Phase::Failed(failure.clone()),
+                    Some(until) => {
+                        Phase::Waiting { until: *until, because: Some(failure.in_short()) }
+                    }
+                    None => Phase::Failed(failure.in_short()),
                 };
             }
         }
@@ -293,15 +312,16 @@ pub fn evolve(mut state: PostState, event: &PostEvent) -> PostState {
                 state.dead.push_back(DeadLetter {
                     run,
                     step: *step,
-                    failure: failure.clone(),
+                    failure: failure.in_short(),
                     at: *at,
                 });
             }
         }
-        PostEvent::RetryRequested { run, by: _ } => {
+        PostEvent::RetryRequested { run, by: _, reason: _, redo } => {
             if let Some(place) = state.dead.iter().position(|d| d.run.id == *run)
-                && let Some(dead) = state.dead.remove(place)
+                && let Some(mut dead) = state.dead.remove(place)
             {
+                begin_again(&mut dead.run, &mut state.answers, redo);
                 state.resumed.push_back(dead.run);
             }
         }
@@ -310,7 +330,10 @@ pub fn evolve(mut state: PostState, event: &PostEvent) -> PostState {
                 state.run = state.resumed.remove(place).map(forget_failures);
             }
         }
-        PostEvent::DeadLetterDropped { run, by: _ } => state.dead.retain(|d| d.run.id != *run),
+        PostEvent::DeadLetterDropped { run, by: _, reason: _ } => {
+            state.dead.retain(|d| d.run.id != *run)
+        }
+        PostEvent::Erased { .. } => state.answers.clear(),
         PostEvent::Checkpointed(checkpoint) => state = (**checkpoint).clone(),
     }
     state
@@ -349,11 +372,6 @@ fn start_run(
 ) {
     let Some(place) = state.waiting.iter().position(|w| w.position == id.0) else { return };
     let Some(incoming) = state.waiting.remove(place) else { return };
-    let step = |plan: &PlanStep| RunStep {
-        plan: plan.clone(),
-        progress: Progress::default(),
-        answer: None,
-    };
     let read = match input {
         Some(_) => Progress { phase: Phase::Done, ..Progress::default() },
         None => Progress::default(),
@@ -361,7 +379,7 @@ fn start_run(
     state.run = Some(Run {
         id,
         incoming,
-        steps: plan.iter().map(step).collect(),
+        steps: plan.iter().map(RunStep::idle).collect(),
         input,
         read,
         write: None,
@@ -437,6 +455,52 @@ fn end_run(state: &mut PostState, id: RunId, end: &End) {
         state.settled.extend(settled);
     }
     state.effective = Some(Effective { position: id.0, version: run.incoming.version });
+}
+
+/// Makes a dead letter ready to be resumed in the way the operator wants.
+fn begin_again(run: &mut Run, answers: &mut Vec<PaidAnswer>, redo: &Redo) {
+    for (place, provider) in &redo.providers {
+        if let Some(step) = run.steps.get_mut(usize::from(*place)) {
+            step.plan.provider = provider.clone();
+        }
+    }
+    match redo.from {
+        None => {}
+        Some(Step::Read) => {
+            let restarts = run.restarts;
+            run.input = None;
+            start_over(run);
+            run.restarts = restarts;
+        }
+        Some(Step::Enrich(place)) => {
+            if let Some(step) = run.steps.get_mut(usize::from(place)) {
+                *step = RunStep::idle(&step.plan);
+                let (name, input) = (&step.plan.enrichment, run.input.map(|i| i.hash));
+                answers.retain(|paid| paid.answer.enrichment != *name || Some(paid.input) != input);
+            }
+            forget_write(run);
+        }
+        Some(Step::Write) => forget_write(run),
+    }
+    for (place, value) in &redo.values {
+        let Some(step) = run.steps.get_mut(usize::from(*place)) else { continue };
+        step.progress = Progress { phase: Phase::Done, ..Progress::default() };
+        step.answer = Some(Answer {
+            enrichment: step.plan.enrichment.clone(),
+            value: value.clone(),
+            model: String::new(),
+            input_tokens: 0,
+            output_tokens: 0,
+            cost_microdollars: 0,
+        });
+        forget_write(run);
+    }
+}
+
+/// The next write gets a number of its own: it may hold other values.
+fn forget_write(run: &mut Run) {
+    run.write = None;
+    run.write_progress = Progress::default();
 }
 
 fn forget_failures(mut run: Run) -> Run {

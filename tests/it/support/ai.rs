@@ -1,5 +1,6 @@
 //! An AI service that speaks `/chat/completions`: repeats the post's mark as its summary.
 
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +29,20 @@ struct Service {
     failing_percent: u64,
     latency: Duration,
     random: Mutex<Random>,
+    usage: Usage,
+    /// Answers 429 with this Retry-After in seconds, while not 0.
+    limits: AtomicU64,
+    /// Answers 500 whatever is asked about this post, while not 0.
+    poisoned: AtomicU64,
+    in_flight: AtomicUsize,
+    most_in_flight: AtomicUsize,
+}
+
+/// Tokens that an answer is billed with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    pub(crate) prompt: u64,
+    pub(crate) completion: u64,
 }
 
 /// A running service.
@@ -41,11 +56,27 @@ pub(crate) struct Ai {
 impl Ai {
     /// Starts one that answers after a while, and so many of a hundred requests with 429 or 500.
     pub(crate) async fn start(failing_percent: u64, latency: Duration, seed: u64) -> Self {
+        let usage = Usage { prompt: 50, completion: 10 };
+        Self::start_billing(usage, failing_percent, latency, seed).await
+    }
+
+    /// The same, with so many tokens billed for each answer.
+    pub(crate) async fn start_billing(
+        usage: Usage,
+        failing_percent: u64,
+        latency: Duration,
+        seed: u64,
+    ) -> Self {
         let service = Arc::new(Service {
             calls: Mutex::default(),
             failing_percent,
             latency,
             random: Mutex::new(Random::new(seed)),
+            usage,
+            limits: AtomicU64::new(0),
+            poisoned: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+            most_in_flight: AtomicUsize::new(0),
         });
         let router = Router::new()
             .route("/v1/chat/completions", post(chat))
@@ -54,6 +85,28 @@ impl Ai {
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { service, base_url }
+    }
+
+    /// Tokens billed so far: of every answer that was sent, seen or not.
+    pub(crate) fn billed_tokens(&self) -> u64 {
+        let answered = self.calls().iter().filter(|call| call.answered).count();
+        let Usage { prompt, completion } = self.service.usage;
+        u64::try_from(answered).unwrap() * (prompt + completion)
+    }
+
+    /// Answers 429 with this Retry-After from now on; with 0 it answers again.
+    pub(crate) fn limit(&self, retry_after_s: u64) {
+        self.service.limits.store(retry_after_s, Ordering::SeqCst);
+    }
+
+    /// Refuses to work on this post from now on; 0 is none.
+    pub(crate) fn poison(&self, post: u64) {
+        self.service.poisoned.store(post, Ordering::SeqCst);
+    }
+
+    /// Most calls that were out at one moment.
+    pub(crate) fn most_in_flight(&self) -> usize {
+        self.service.most_in_flight.load(Ordering::SeqCst)
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
@@ -67,11 +120,24 @@ async fn chat(State(service): State<Arc<Service>>, headers: HeaderMap, body: Str
         let mut random = service.random.lock().unwrap();
         (random.percent(service.failing_percent), random.below(10))
     };
+    let limits = service.limits.load(Ordering::SeqCst);
+    let poisoned = post != 0 && post == service.poisoned.load(Ordering::SeqCst);
+    let fails = fails || limits > 0 || poisoned;
     let traceparent = headers.get("traceparent").and_then(|v| v.to_str().ok()).map(str::to_owned);
     let call = Call { at_ms: now_ms(), post, version, answered: !fails, traceparent };
     service.calls.lock().unwrap().push(call);
+    let out = service.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+    service.most_in_flight.fetch_max(out, Ordering::SeqCst);
     if !service.latency.is_zero() {
         tokio::time::sleep(service.latency).await;
+    }
+    service.in_flight.fetch_sub(1, Ordering::SeqCst);
+    if limits > 0 {
+        let after = [("retry-after", limits.to_string())];
+        return (StatusCode::TOO_MANY_REQUESTS, after, "slow down").into_response();
+    }
+    if poisoned {
+        return (StatusCode::BAD_REQUEST, "no").into_response();
     }
     match (fails, kind) {
         (true, 0) => {
@@ -81,11 +147,12 @@ async fn chat(State(service): State<Arc<Service>>, headers: HeaderMap, body: Str
         }
         (true, 1..=4) => (StatusCode::TOO_MANY_REQUESTS, "slow down").into_response(),
         (true, _) => (StatusCode::INTERNAL_SERVER_ERROR, "broken").into_response(),
-        (false, _) => axum::Json(answer(post, version)).into_response(),
+        (false, _) => axum::Json(answer(post, version, service.usage)).into_response(),
     }
 }
 
-fn answer(post: u64, version: u64) -> Value {
+fn answer(post: u64, version: u64, usage: Usage) -> Value {
+    let Usage { prompt, completion } = usage;
     let summary = json!({"summary": super::mark(post, version)});
     json!({
         "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "stand-in-1",
@@ -93,6 +160,9 @@ fn answer(post: u64, version: u64) -> Value {
             "index": 0, "finish_reason": "stop",
             "message": {"role": "assistant", "content": summary.to_string()},
         }],
-        "usage": {"prompt_tokens": 50, "completion_tokens": 10, "total_tokens": 60},
+        "usage": {
+            "prompt_tokens": prompt, "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+        },
     })
 }

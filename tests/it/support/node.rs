@@ -149,6 +149,22 @@ enrich = ["summary"]
         response.json().await.unwrap()
     }
 
+    /// Changes something at the admin API.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
+        let (address, token) = self.access();
+        let url = format!("http://{address}/api/v1{path}");
+        let response = self.client.post(url).bearer_auth(token).json(body).send().await.unwrap();
+        assert!(response.status().is_success(), "{path}: {}", response.status());
+        response.json().await.unwrap()
+    }
+
+    /// Rewrites the configuration; it counts from the next start on.
+    pub(crate) fn configure(&self, change: impl FnOnce(String) -> String) {
+        let file = self.folder.path().join("copydesk.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, change(text)).unwrap();
+    }
+
     fn access(&self) -> (String, String) {
         let text = std::fs::read_to_string(self.data_dir().join("admin.json")).unwrap();
         let access: Value = serde_json::from_str(&text).unwrap();

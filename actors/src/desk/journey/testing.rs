@@ -74,6 +74,7 @@ fn policy() -> Policy {
     Policy {
         key: "news/1".parse().unwrap(),
         plans: Arc::new(plans),
+        budgets_changed_at: Timestamp::default(),
         holds: Arc::new(Holds::default()),
         tries: Tries {
             read: retry,
@@ -145,6 +146,7 @@ impl Newsroom {
             trace: None,
             body,
             route: Some("every".parse().unwrap()),
+            replay: None,
         }
     }
 

@@ -1,7 +1,8 @@
 use copydesk_core::content::{Field, FieldWrite, Mode};
 use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_core::post::{
-    End, Incoming, Input, IntakePosition, PostEvent, PostState, SourceVersion, Step, WriteNumber,
+    End, Incoming, Input, IntakePosition, PostEvent, PostState, Redo, SourceVersion, Step,
+    WriteNumber,
 };
 use copydesk_proto::ContentHash;
 use futures::FutureExt;
@@ -82,6 +83,7 @@ fn a_run_in_words() {
         step: 1,
         answer: copydesk_core::content::Answer { cost_microdollars, ..answer("keywords") },
         reused,
+        of: None,
     };
     told(
         &answered(false, 2_000_007),
@@ -97,6 +99,7 @@ fn a_run_in_words() {
         failure: failure.clone(),
         retry_at,
         at: Timestamp(NOON),
+        of: None,
     };
     let again = "summary failed: provider_down: it answers 500, again at 12:01:05 UTC";
     told(&failed(Some(Timestamp(NOON + 65_000))), "failed", again);
@@ -164,10 +167,11 @@ fn ends_in_words() {
     let text = format!("dead letter: event 17, keywords: {cause}");
     told(&dead(Step::Enrich(1)), "dead", &text);
     told(&dead(Step::Read), "dead", &format!("dead letter: event 17, read: {cause}"));
-    let retried = PostEvent::RetryRequested { run, by: by() };
+    let retried =
+        PostEvent::RetryRequested { run, by: by(), reason: String::new(), redo: Redo::default() };
     told(&retried, "retried", "event 17 is to be tried again, says ann");
     told(&PostEvent::RunResumed { run }, "resumed", "work on event 17 goes on");
-    let dropped = PostEvent::DeadLetterDropped { run, by: by() };
+    let dropped = PostEvent::DeadLetterDropped { run, by: by(), reason: String::new() };
     told(&dropped, "ended", "event 17 ended: dropped by ann");
     let checkpoint = PostEvent::Checkpointed(Box::<PostState>::default());
     told(&checkpoint, "checkpoint", "state written down; older records may go");
@@ -217,7 +221,12 @@ fn a_retried_dead_letter_keeps_its_steps_names() {
     room.settle("news/1");
     room.webhook("news/1", "c");
     let by = "ann".to_owned();
-    let retry = copydesk_core::post::PostCommand::Retry { run: run(dead), by };
+    let retry = copydesk_core::post::PostCommand::Retry {
+        run: run(dead),
+        by,
+        reason: String::new(),
+        redo: Redo::default(),
+    };
     room.turn("news/1", vec![retry]).unwrap();
     room.settle("news/1");
     let lines = now(journey(&room.log, &"news/1".parse().unwrap())).unwrap();

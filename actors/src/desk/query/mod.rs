@@ -9,7 +9,7 @@ mod posts;
 mod tests;
 
 pub use events::{EventFilter, event, events};
-pub use posts::{PostFilter, dead_letters, post, posts};
+pub use posts::{PostFilter, dead_letters, each_dead_letter, post, posts, state};
 
 use copydesk_proto::{PostKey, Timestamp};
 
@@ -34,7 +34,7 @@ pub struct EventRow {
     /// Foreign id as sent; empty for WordPress posts.
     pub external_id: String,
     /// `unconsidered` (no decision yet), `accepted` (in the queue), `working`, `waiting` (for its
-    /// next try), `dead` (for an operator); or how it ended: `applied`, `kept`, `suggested`,
+    /// next try), `held` (for money), `dead` (for an operator); or how it ended: `applied`, `kept`, `suggested`,
     /// `unchanged`, `superseded`, `duplicate`, `filtered`, `gone`, `dropped`; or `ended` when the
     /// decisions about it are trimmed, and `unreadable` when this release cannot read it.
     pub state: &'static str,
@@ -47,7 +47,7 @@ pub struct EventRow {
 pub struct PostRow {
     /// Which.
     pub key: PostKey,
-    /// `idle`, `waiting`, `reading`, `enriching`, `writing`, `retrying`, `dead`; `unreadable`
+    /// `idle`, `waiting`, `reading`, `enriching`, `writing`, `budget`, `retrying`, `dead`; `unreadable`
     /// when this release cannot read its last decision, and then the numbers are 0.
     pub state: String,
     /// Highest intake position considered.
@@ -97,13 +97,13 @@ pub struct RunDetail {
 pub struct StepDetail {
     /// `read`, `write`, or the enrichment's name.
     pub name: String,
-    /// `idle`, `asked`, `waiting`, `done` or `failed`.
+    /// `idle`, `asked`, `waiting`, `held`, `done` or `failed`.
     pub phase: &'static str,
     /// Tries so far.
     pub attempts: u32,
-    /// When it is tried again; only while `waiting`.
+    /// When it is tried again; only while `waiting` or `held`.
     pub until: Option<Timestamp>,
-    /// Why it is `failed`; else empty.
+    /// Why it is `waiting`, `held` or `failed`; else empty.
     pub cause: String,
 }
 
@@ -124,4 +124,10 @@ pub struct DeadLetterRow {
     pub at: Timestamp,
     /// Answers paid for that another try will use.
     pub paid: usize,
+    /// Enrichments that another try may have to ask for.
+    pub unpaid: Vec<String>,
+    /// Who sent the event.
+    pub source: String,
+    /// The route it took.
+    pub route: String,
 }

@@ -3,18 +3,15 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use copydesk_core::post::{DeadLetter, IntakePosition, Phase, PostState, Run, evolve};
+use copydesk_core::post::{DeadLetter, Phase, PostState, Run, evolve};
 use copydesk_eventlog::{EventLog, Filter, ReadError, Record, Sequence};
 use copydesk_proto::{PostKey, SiteId, Timestamp};
 use futures::StreamExt;
 
 use super::{DeadLetterRow, PostDetail, PostRow, ROWS_MAX, RunDetail, StepDetail};
 use crate::desk::journey::walk::{corrupt, walk};
-use crate::desk::journey::words::step_name;
+use crate::desk::journey::words::{self, step_name};
 use crate::records::{DECISIONS, Decision, Subjects, post_of};
-
-/// Posts with dead letters that one list loads; each takes about a millisecond.
-const DEAD_POSTS_MAX: usize = 10_000;
 
 /// Which posts or dead letters a list shows.
 #[derive(Debug, Clone, Default)]
@@ -103,8 +100,8 @@ pub async fn post(log: &dyn EventLog, key: &PostKey) -> Result<Option<PostDetail
     }))
 }
 
-/// What waits for an operator, newest first: at most `limit` and [`ROWS_MAX`], of at most 10,000
-/// posts with dead letters. Only these posts are loaded.
+/// What waits for an operator, newest first: at most `limit` and [`ROWS_MAX`]. Only posts with
+/// dead letters are loaded.
 ///
 /// # Errors
 /// [`ReadError`] when the log cannot be read, or this release cannot read the history of one of
@@ -115,27 +112,44 @@ pub async fn dead_letters(
     limit: usize,
 ) -> Result<Vec<DeadLetterRow>, ReadError> {
     let mut newest = Newest::of(limit);
-    let mut loaded = 0;
+    each_dead_letter(log, filter.site.as_ref(), |row| {
+        if filter.wants_time(row.at) {
+            newest.push((row.at, row.run), row);
+        }
+    })
+    .await?;
+    Ok(newest.newest_first())
+}
+
+/// Shows every dead letter, in no promised order; each post with some is loaded.
+///
+/// # Errors
+/// As [`dead_letters`].
+pub async fn each_dead_letter(
+    log: &dyn EventLog,
+    site: Option<&SiteId>,
+    mut show: impl FnMut(DeadLetterRow) + Send,
+) -> Result<(), ReadError> {
     let mut last = log.last_per_subject(Filter(Some(DECISIONS)));
     while let Some(record) = last.next().await {
         let record = record?;
-        let Some(key) = post_of(&record.subject).filter(|key| filter.wants_site(key)) else {
-            continue;
-        };
+        let wanted = |key: &PostKey| site.is_none_or(|site| *site == key.site);
+        let Some(key) = post_of(&record.subject).filter(wanted) else { continue };
         if row(key.clone(), &record).dead == 0 {
             continue;
         }
         let Some((state, _)) = fold(log, &key).await? else { continue };
-        for dead in state.dead.iter().filter(|dead| filter.wants_time(dead.at)) {
-            let IntakePosition(run) = dead.run.id.0;
-            newest.push((dead.at, run), dead_letter(&key, dead));
-        }
-        loaded += 1;
-        if loaded == DEAD_POSTS_MAX {
-            break;
-        }
+        state.dead.iter().for_each(|dead| show(dead_letter(&key, dead)));
     }
-    Ok(newest.newest_first())
+    Ok(())
+}
+
+/// A post's state; `None` when nothing was decided about it.
+///
+/// # Errors
+/// As [`post`].
+pub async fn state(log: &dyn EventLog, key: &PostKey) -> Result<Option<PostState>, ReadError> {
+    Ok(fold(log, key).await?.map(|(state, _)| state))
 }
 
 /// A post's state and its last decision.
@@ -192,7 +206,10 @@ fn run_detail(run: &Run) -> RunDetail {
         let (phase, until, cause) = match &progress.phase {
             Phase::Idle => ("idle", None, String::new()),
             Phase::Asked => ("asked", None, String::new()),
-            Phase::Waiting { until } => ("waiting", Some(*until), String::new()),
+            Phase::Waiting { until, because } => {
+                ("waiting", Some(*until), because.as_ref().map(words::because).unwrap_or_default())
+            }
+            Phase::Held(withheld) => ("held", withheld.until, words::withheld_words(withheld)),
             Phase::Done => ("done", None, String::new()),
             Phase::Failed(failure) => ("failed", None, failure.cause.clone()),
         };
@@ -217,5 +234,14 @@ fn dead_letter(key: &PostKey, dead: &DeadLetter) -> DeadLetterRow {
         cause: dead.failure.cause.clone(),
         at: dead.at,
         paid: dead.run.steps.iter().filter(|step| step.answer.is_some()).count(),
+        unpaid: dead
+            .run
+            .steps
+            .iter()
+            .filter(|step| step.progress.phase != Phase::Done)
+            .map(|step| step.plan.enrichment.to_string())
+            .collect(),
+        source: dead.run.incoming.source.to_string(),
+        route: dead.run.incoming.route.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }

@@ -21,11 +21,16 @@ fn states(room: &Newsroom) -> Vec<(u64, &'static str, String)> {
 }
 
 fn give_up(position: u64) -> Vec<PostCommand> {
-    vec![PostCommand::Drop { run: run(position), by: "ann".to_owned() }]
+    vec![PostCommand::Drop { run: run(position), by: "ann".to_owned(), reason: String::new() }]
 }
 
 fn retry(position: u64) -> Vec<PostCommand> {
-    vec![PostCommand::Retry { run: run(position), by: "ann".to_owned() }]
+    vec![PostCommand::Retry {
+        run: run(position),
+        by: "ann".to_owned(),
+        reason: String::new(),
+        redo: copydesk_core::post::Redo::default(),
+    }]
 }
 
 #[test]
@@ -106,6 +111,9 @@ fn dead_letters_are_seen_retried_and_dropped() {
         at: Timestamp(NOON + ms),
         // The other enrichment was answered; its answer is not asked for again.
         paid: 1,
+        unpaid: vec!["summary".to_owned()],
+        source: "blog".to_owned(),
+        route: "every".to_owned(),
     };
     assert_eq!(all(), [row(second, 1_000), row(first, 0)]);
     let of = |filter: PostFilter, limit| now(dead_letters(&room.log, &filter, limit)).unwrap();

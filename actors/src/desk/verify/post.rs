@@ -182,7 +182,8 @@ impl PostAudit {
                 }
                 self.open.entry(run.0).and_modify(|open| open.is_dead = true);
             }
-            PostEvent::RetryRequested { run, .. } => {
+            PostEvent::RetryRequested { run, redo, .. } => {
+                self.paid_anew(*run, redo.from);
                 self.open.entry(run.0).and_modify(|open| open.is_dead = false);
             }
             PostEvent::RunResumed { run } => {
@@ -191,9 +192,10 @@ impl PostAudit {
                     findings.add("run", text);
                 }
             }
-            PostEvent::DeadLetterDropped { run, by } => {
+            PostEvent::DeadLetterDropped { run, by, .. } => {
                 self.end(run.0, &End::Dropped { by: by.clone() }, findings);
             }
+            PostEvent::Erased { .. } => self.paid.clear(),
             PostEvent::Checkpointed(state) => {
                 if **state != self.state {
                     let text = "the checkpoint is not what the events before it give".to_owned();
@@ -204,6 +206,7 @@ impl PostAudit {
             PostEvent::PostRead { run, .. }
             | PostEvent::StepSkipped { run, .. }
             | PostEvent::WriteRefused { run, .. }
+            | PostEvent::StepHeld { run, .. }
             | PostEvent::AttemptFailed { run, .. } => {
                 self.at_work(*run, "it is answered", findings);
             }
@@ -275,11 +278,26 @@ impl PostAudit {
         paid.push_back(work);
     }
 
+    /// An operator may ask for an enrichment once more: its answer for this text is not at hand.
+    fn paid_anew(&mut self, run: RunId, from: Option<Step>) {
+        let Some(Step::Enrich(place)) = from else { return };
+        let Some(dead) = self.state.dead.iter().find(|d| d.run.id == run) else { return };
+        let Some(step) = dead.run.steps.get(usize::from(place)) else { return };
+        let hash = dead.run.input.map(|input| input.hash);
+        if let Some(paid) = self.paid.get_mut(&step.plan.enrichment) {
+            paid.retain(|(paid, _)| Some(*paid) != hash);
+        }
+    }
+
+    fn is_forced(&self, run: RunId) -> bool {
+        self.state.run.as_ref().is_some_and(|r| r.id == run && r.incoming.force)
+    }
+
     fn ask(&self, run: RunId, step: Step, findings: &mut Findings) {
         self.at_work(run, "a step of it is asked for", findings);
         let Step::Enrich(place) = step else { return };
         let Some((enrichment, work)) = self.price_tag(run, place) else { return };
-        if self.is_paid(&enrichment, work) {
+        if self.is_paid(&enrichment, work) && !self.is_forced(run) {
             let text = format!("{enrichment} is asked for again, with its answer at hand");
             findings.add("paid_once", text);
         }
@@ -289,6 +307,7 @@ impl PostAudit {
         self.at_work(run, "it is answered", findings);
         let Some((enrichment, work)) = self.price_tag(run, place) else { return };
         match (reused, self.is_paid(&enrichment, work)) {
+            (false, true) if self.is_forced(run) => self.pay(&enrichment, work),
             (false, true) => {
                 let text = format!("{enrichment} is paid for again, with its answer at hand");
                 findings.add("paid_once", text);
