@@ -308,7 +308,11 @@ impl Post {
             let Some(run) = self.state.run.clone().filter(|r| r.id == effect.run) else { continue };
             debug!(post = %self.start.key, step = ?effect.step, attempt = effect.attempt, "asking");
             let intake = self.leading_intake(run.id).await?;
-            let text = self.text_of(run.id, intake.as_deref());
+            // The event's own text is not the run's once the post was read again: after a restart
+            // only the hash of what was read is known, and the effect reads the post.
+            let text = self
+                .text_of(run.id, intake.as_deref())
+                .filter(|text| run.input.is_none_or(|input| input.hash == text.input_hash()));
             let (world, key) = (Arc::clone(&self.start.world), self.start.key.clone());
             let job = Job { world, key, run, intake, text };
             let myself = myself.clone();
