@@ -46,6 +46,9 @@ pub struct Settings {
     pub providers: Vec<EnrichmentArguments>,
     /// The WordPress sites.
     pub sites: Vec<Site>,
+    /// Sites of a simulation, which need no network.
+    #[cfg(test)]
+    pub(crate) stand_ins: HashMap<SiteId, ActorRef<DeliveryMessage>>,
     /// How tries are spaced and counted.
     pub tries: Tries,
     /// Bounds.
@@ -147,6 +150,8 @@ impl Node {
         let supervisor = supervisor.get_cell();
         let providers = start_providers(settings.providers, &supervisor).await?;
         let sites = start_sites(settings.sites, &supervisor).await?;
+        #[cfg(test)]
+        let sites = sites.into_iter().chain(settings.stand_ins).collect();
         let bounds = settings.bounds;
         let world = Arc::new(World {
             log,

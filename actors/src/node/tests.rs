@@ -72,6 +72,7 @@ fn settings(log: &MemoryLog) -> Settings {
             limits,
         }],
         sites: Vec::new(),
+        stand_ins: HashMap::new(),
         tries: Tries {
             read: retry,
             enrich: retry,

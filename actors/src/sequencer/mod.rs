@@ -9,7 +9,7 @@
 
 mod actor;
 mod effects;
-mod load;
+pub(crate) mod load;
 mod message;
 
 pub use actor::{Post, Sequencer, Start};
