@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::admin::{Access, AdminApi};
 use crate::config::{Config, Secrets};
 use crate::http::{DRAIN_MAX, Drain, Ingress, Server};
+use crate::open_files;
 use crate::wiring::{NodeDesk, NodeIntake, OpenLog, node_settings, open_log, open_snapshots};
 
 /// Exit code of a start that the configuration or the log refuses: `EX_CONFIG` of sysexits.
@@ -58,6 +59,7 @@ pub struct Running {
 pub async fn start(config: &Config, secrets: &Secrets) -> anyhow::Result<Running> {
     let drain = Drain::default();
     let http = &config.http;
+    open_files::allow(http.connections_max);
     // Bound before anything is opened: a second node on the same port must touch nothing.
     let public =
         Server::bind(http.listen, http.connections_max, http.connections_per_ip_max, drain.clone())
