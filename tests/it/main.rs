@@ -2,6 +2,7 @@
 //! the real program against real neighbours.
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
+mod bad_input;
 mod check;
 mod pipeline;
 #[expect(dead_code, reason = "the benches use the rest")]

@@ -14,6 +14,7 @@ pub(crate) struct Node {
     child: Option<Child>,
     client: reqwest::Client,
     environment: Vec<(String, String)>,
+    open_files: Option<u32>,
 }
 
 /// What a configuration is made of.
@@ -34,13 +35,10 @@ pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef-test";
 impl Node {
     /// Writes the configuration; nothing runs yet.
     pub(crate) fn new(parts: &Parts<'_>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("data");
         let Parts { log, site, provider, route } = parts;
         let provider = if provider.is_empty() { "kind = \"builtin\"" } else { provider };
-        let config = format!(
+        Self::configured(&format!(
             r#"
-data_dir = "{data}"
 [http]
 listen = "127.0.0.1:0"
 [log]
@@ -64,19 +62,31 @@ events = ["post.published", "post.updated"]
 enrich = ["summary"]
 {route}
 "#,
-            data = data.display(),
-        );
+        ))
+    }
+
+    /// Writes this configuration, to which the data folder is added; nothing runs yet.
+    pub(crate) fn configured(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let config = format!("data_dir = \"{}\"\n{config}", data.display());
         std::fs::write(folder.path().join("copydesk.toml"), config).unwrap();
         let environment = vec![
             ("NEWS_SECRET".to_owned(), SECRET.to_owned()),
             ("NEWS_APP_PASSWORD".to_owned(), "canary-password-1234".to_owned()),
         ];
-        Self { folder, child: None, client: super::client(), environment }
+        Self { folder, child: None, client: super::client(), environment, open_files: None }
     }
 
     pub(crate) fn with_env(mut self, name: &str, value: &str) -> Self {
         self.environment.retain(|(n, _)| n != name);
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts it with this soft limit of open files.
+    pub(crate) fn with_open_files(mut self, soft_limit: u32) -> Self {
+        self.open_files = Some(soft_limit);
         self
     }
 
@@ -96,7 +106,15 @@ enrich = ["summary"]
     fn command(&self, arguments: &[&str]) -> Command {
         let program =
             std::env::var("SMOKE").unwrap_or_else(|_| env!("CARGO_BIN_EXE_copydesk").to_owned());
-        let mut command = Command::new(program);
+        let mut command = match self.open_files {
+            None => Command::new(program),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit -S -n {limit}; exec \"$0\" \"$@\"");
+                shell.args(["-c", &script, &program]);
+                shell
+            }
+        };
         command.args(arguments).arg("--config").arg(self.folder.path().join("copydesk.toml"));
         command.envs(self.environment.iter().map(|(n, v)| (n.as_str(), v.as_str())));
         command.stdin(Stdio::null());
@@ -134,10 +152,19 @@ enrich = ["summary"]
 
     /// Asks it to stop (SIGTERM), and waits for its end.
     pub(crate) fn stop(&mut self) -> std::process::ExitStatus {
-        let mut child = self.child.take().unwrap();
-        let pid = child.id().to_string();
+        self.terminate();
+        self.ended()
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        child.wait().unwrap()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(&mut self) -> std::process::ExitStatus {
+        self.child.take().unwrap().wait().unwrap()
     }
 
     /// Asks the admin API.
@@ -154,6 +181,14 @@ enrich = ["summary"]
         let access: Value = serde_json::from_str(&text).unwrap();
         let field = |name: &str| access[name].as_str().unwrap().to_owned();
         (field("address"), field("token"))
+    }
+
+    /// Sockets that the process has open.
+    pub(crate) fn sockets(&self) -> usize {
+        let pid = self.child.as_ref().unwrap().id();
+        let handles = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let links = handles.filter_map(|handle| std::fs::read_link(handle.ok()?.path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
     }
 
     /// What the process has used so far.
