@@ -2,9 +2,10 @@
 //! stand-ins for AI and WordPress in this process and the real program beside it.
 //!
 //! `cargo bench --bench pipeline -- [--events N] [--posts N] [--log embedded|nats://…]
-//! [--ai-ms MS] [--senders N] [--per-second N]` prints events/s, the program's CPU per event, its
-//! memory (once a minute, too), latencies, and how long a restart takes. Without a pace it sends
-//! as fast as the senders can.
+//! [--ai-ms MS] [--senders N] [--per-second N] [--tracing off|on|dead|hanging]` prints events/s, the
+//! program's CPU per event, its memory (once a minute, too), latencies, and how long a restart takes.
+//! Without a pace it sends as fast as the senders can. `--tracing on` sends every span to a collector
+//! in this process; `dead` and `hanging` are collectors as they are on bad days.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench talks and stops at trouble")]
 #![expect(dead_code, reason = "the stand-ins are the tests', which use more of them")]
 
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use support::ai::Ai;
 use support::node::{Node, Parts, SECRET};
+use support::otlp::Collector;
 use support::sender::{Sender, update};
 use support::site::{Outcome, Site};
 
@@ -28,6 +30,7 @@ struct Options {
     ai_ms: u64,
     senders: u64,
     per_second: Option<u64>,
+    tracing: String,
 }
 
 fn options() -> Options {
@@ -38,6 +41,7 @@ fn options() -> Options {
         ai_ms: 0,
         senders: 32,
         per_second: None,
+        tracing: "off".to_owned(),
     };
     let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
     while let Some(word) = words.next() {
@@ -49,6 +53,7 @@ fn options() -> Options {
             "--ai-ms" => options.ai_ms = value.parse().unwrap(),
             "--senders" => options.senders = value.parse().unwrap(),
             "--per-second" => options.per_second = Some(value.parse().unwrap()),
+            "--tracing" => options.tracing = value,
             other => panic!("unknown option {other}"),
         }
     }
@@ -74,7 +79,16 @@ async fn run() {
         ai.base_url
     );
     let parts = Parts { log: &options.log, site: &site_table, provider: &provider, route: "" };
-    let mut node = Node::new(&parts);
+    let collector = Collector::start().await;
+    let endpoint = match options.tracing.as_str() {
+        "off" => String::new(),
+        "on" => collector.grpc.clone(),
+        // Nothing listens on port 1.
+        "dead" => "http://127.0.0.1:1".to_owned(),
+        "hanging" => Collector::hanging().await,
+        other => panic!("unknown --tracing {other}"),
+    };
+    let mut node = Node::new(&parts).with_env("COPYDESK_TELEMETRY_OTLP_ENDPOINT", &endpoint);
     let url = format!("{}/webhooks/news", node.start().await);
     let before = node.usage();
 
@@ -104,8 +118,8 @@ async fn run() {
     }
     let count = |n: usize| n as f64;
     println!(
-        "{} events on {} posts, log {}, AI {} ms, {} senders",
-        options.events, options.posts, options.log, options.ai_ms, options.senders
+        "{} events on {} posts, log {}, AI {} ms, {} senders, tracing {}",
+        options.events, options.posts, options.log, options.ai_ms, options.senders, options.tracing
     );
     println!(
         "accepted {:>8.0}/s   whole way {:>8.0}/s",
@@ -122,6 +136,8 @@ async fn run() {
     print_percentiles("202 after", &mut ingress);
     print_percentiles("applied after", &mut whole);
     assert!(node.stop().success(), "the node ends in order");
+    let spans = collector.span_count();
+    println!("spans: {spans}, {:.1} an event", count(spans) / count(sent.len()));
     let began = Instant::now();
     node.start().await;
     println!(
@@ -163,7 +179,8 @@ async fn send_all(
                     tokio::time::sleep_until(due.into()).await;
                 }
                 let (post, version) = (number % posts + 1, number / posts + 1);
-                let body = update(post, version, &format!("key-{number}"));
+                let mut body = update(post, version, &format!("key-{number}"));
+                body["saved_at"] = support::now_ms().into();
                 let start = Instant::now();
                 let answer = sender.send(&url, &body).await;
                 assert_eq!(answer.map(|a| a.0), Some(202));

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use copydesk_actors::node::Node;
+use copydesk_actors::node::{Node, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::admin::{Access, AdminApi};
 use crate::config::{Config, Secrets};
 use crate::http::{DRAIN_MAX, Drain, Ingress, Server};
+use crate::telemetry::Telemetry;
 use crate::wiring::{NodeDesk, NodeIntake, OpenLog, node_settings, open_log, open_snapshots};
 
 /// Exit code of a start that the configuration or the log refuses: `EX_CONFIG` of sysexits.
@@ -55,7 +56,11 @@ pub struct Running {
 ///
 /// # Errors
 /// Why the node does not start.
-pub async fn start(config: &Config, secrets: &Secrets) -> anyhow::Result<Running> {
+pub async fn start(
+    config: &Config,
+    secrets: &Secrets,
+    telemetry: &Telemetry,
+) -> anyhow::Result<Running> {
     let drain = Drain::default();
     let http = &config.http;
     // Bound before anything is opened: a second node on the same port must touch nothing.
@@ -67,6 +72,7 @@ pub async fn start(config: &Config, secrets: &Secrets) -> anyhow::Result<Running
     let snapshots = open_snapshots(&config.data_dir).await;
     let durability = log.durability();
     let settings = node_settings(config, secrets, log, snapshots)?;
+    let settings = Settings { telemetry: telemetry.actors(), ..settings };
     let began = std::time::Instant::now();
     let node = Node::start(settings).await?;
     let ready_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -81,9 +87,12 @@ pub async fn start(config: &Config, secrets: &Secrets) -> anyhow::Result<Running
     .with_context(|| format!("admin.listen: {} cannot be used", config.admin.listen))?;
     let access = Access::publish(&config.data_dir, admin.address()?)?;
     let desk = Arc::new(NodeDesk::new(node.desk.clone()));
-    let api = Arc::new(AdminApi::new(desk, &access, &config.admin.hosts, drain.clone()));
+    let api = AdminApi::new(desk, &access, &config.admin.hosts, drain.clone());
+    let api = Arc::new(api.showing(telemetry.scrape()));
     let intake = Arc::new(NodeIntake::new(config, node.receivers.clone())?);
-    let ingress = Arc::new(Ingress::new(intake, http.public_hosts.clone(), drain.clone()));
+    let sources = config.sources.keys().cloned().collect();
+    let ingress = Ingress::new(intake, http.public_hosts.clone(), drain.clone());
+    let ingress = Arc::new(ingress.counted_by(telemetry.actors(), sources));
     let address = public.address()?;
     let servers = vec![tokio::spawn(public.run(ingress)), tokio::spawn(admin.run(api))];
     info!(

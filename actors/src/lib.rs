@@ -17,6 +17,7 @@ pub mod receiver;
 pub mod records;
 pub mod retention;
 pub mod sequencer;
+pub mod telemetry;
 mod world;
 
 pub use world::{EnrichmentSettings, World};

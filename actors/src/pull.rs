@@ -4,7 +4,7 @@
 //! acknowledged to the site once it is durable here.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use copydesk_core::failure::Failure;
@@ -13,7 +13,7 @@ use copydesk_core::webhook::Head;
 use tracing::{debug, info, warn};
 
 use crate::delivery::{OutboxRow, SiteClient};
-use crate::receiver::Receiver;
+use crate::receiver::{Came, Receiver, Taking};
 
 /// Pages of one round. What is left after them is fetched in the next: one site must not keep the
 /// log to itself after a long silence.
@@ -89,7 +89,19 @@ async fn take(receivers: &[Receiver], row: &OutboxRow) -> Result<(), Refusal> {
     let mut refused = Code::BadSignature.refuse("no source has this site");
     for receiver in receivers {
         match receiver.verify(&head, &body) {
-            Ok(webhook) => return receiver.store(webhook).await.map(drop),
+            Ok(mut webhook) => {
+                let (telemetry, source) = (receiver.telemetry(), webhook.source.clone());
+                let taking = Taking::begin(telemetry, &mut webhook, SystemTime::now());
+                let stored = receiver.store(webhook).await;
+                taking.end(telemetry, &Came::Fetched, stored.as_ref());
+                let (outcome, code) = match &stored {
+                    Ok(receipt) if receipt.duplicate => ("duplicate", ""),
+                    Ok(_) => ("accepted", ""),
+                    Err(refusal) => ("refused", refusal.code),
+                };
+                telemetry.metrics().webhook(source.as_str(), outcome, code);
+                return stored.map(drop);
+            }
             Err(refusal) => refused = refusal,
         }
     }

@@ -15,10 +15,12 @@ use copydesk_core::webhook::SourceRules;
 use copydesk_eventlog::{EventLog, Sequence, SnapshotStore};
 use copydesk_proto::{EnrichmentId, PostKey, ProviderId, RouteId, SiteId, SourceId, Timestamp};
 use ractor::ActorRef;
+use tokio::sync::Semaphore;
 
 use crate::delivery::DeliveryMessage;
 use crate::enrichment::EnrichmentMessage;
 use crate::enrichment::recipe::Recipe;
+use crate::telemetry::Telemetry;
 
 /// Shared by all actors of a node; nothing in it is guarded by a lock.
 pub struct World {
@@ -55,8 +57,16 @@ pub struct World {
     pub known_posts: AtomicU64,
     /// Runs that wait for an operator.
     pub dead_letters: AtomicI64,
+    /// One for each intake record that may be in memory; the dispatcher lends them out.
+    pub credits: Arc<Semaphore>,
+    /// The credits there are in all.
+    pub credits_max: usize,
+    /// The log, as messaging systems are called in spans.
+    pub messaging_system: &'static str,
     /// Random per start: tells this process's records from another's.
     pub owner: u64,
+    /// Where spans and counts go.
+    pub telemetry: Telemetry,
 }
 
 /// What an enrichment is made with.

@@ -17,7 +17,7 @@ pub use ids::{
     ContentHash, EXTERNAL_ID_BYTES_MAX, EnrichmentId, IdError, NAME_BYTES_MAX, PostId, PostKey,
     ProviderId, RouteId, SiteId, SourceId, Timestamp,
 };
-pub use trace::TraceContext;
+pub use trace::{TraceContext, TraceId};
 
 /// Version written into every new record.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -54,6 +54,24 @@ impl fmt::Display for TraceContext {
     }
 }
 
+/// The id of a whole trace, as backends show it; empty where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TraceId(Option<[u8; 16]>);
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |id| write!(f, "{:032x}", u128::from_be_bytes(id)))
+    }
+}
+
+impl TraceContext {
+    /// The id of the whole trace.
+    #[must_use]
+    pub const fn trace_id(&self) -> TraceId {
+        TraceId(Some(self.trace_id))
+    }
+}
+
 impl From<TraceContext> for crate::v1::TraceContext {
     fn from(trace: TraceContext) -> Self {
         Self {

@@ -20,7 +20,7 @@ apt_need() (
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
     printf '#!/bin/sh\nexit 101\n' > $policy; chmod +x $policy
   fi
-  boot_units() { find /etc/systemd/system \( -name nginx.service -o -name 'php*-fpm.service' \) 2>/dev/null | sort; }
+  boot_units() { find /etc/systemd/system \( -name nginx.service -o -name 'php*-fpm.service' -o -name prometheus.service \) 2>/dev/null | sort; }
   before=$(boot_units)
   export DEBIAN_FRONTEND=noninteractive
   # A foreign source that does not answer is no reason to stop: the install below tells.

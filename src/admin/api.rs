@@ -16,22 +16,25 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
+use copydesk_actors::desk::trace::Trace;
 use copydesk_core::holds::HoldScope;
 use copydesk_proto::PostKey;
 use futures::{FutureExt, StreamExt};
-use http::Request;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
+use tracing::warn;
 
-use super::guard::{self, Guard};
+use super::guard::{self, Guard, METRICS};
 use super::{
     Access, DeadLetterRow, Desk, EventRow, Filter, HoldRow, PostRow, PostView, Problem,
-    ROWS_DEFAULT, ROWS_MAX, Status, VerifyReport,
+    ROWS_DEFAULT, ROWS_MAX, Status, TraceOf, VerifyReport,
 };
 use crate::http::{Drain, Handler};
+use crate::telemetry::Scrape;
 
 /// Largest request, in bytes. The largest real one is a hold with its reason, under 1 KiB.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
@@ -45,6 +48,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The admin API of one node.
 pub struct AdminApi {
     pub(super) router: Router,
+    guard: Guard,
 }
 
 impl AdminApi {
@@ -63,9 +67,26 @@ impl AdminApi {
             .fallback(async || Problem::not_found())
             .method_not_allowed_fallback(async || Problem::method())
             .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
-            .layer(from_fn_with_state(guard, guard::check))
+            .layer(from_fn_with_state(guard.clone(), guard::check))
             .with_state(office);
-        Self { router }
+        Self { router, guard }
+    }
+}
+
+impl AdminApi {
+    /// Shows the metrics at `/metrics`, beside the API.
+    #[must_use]
+    pub fn showing(mut self, scrape: Scrape) -> Self {
+        let show = async move || match scrape.text() {
+            Ok(text) => ([(CONTENT_TYPE, Scrape::CONTENT_TYPE)], text).into_response(),
+            Err(error) => {
+                warn!(%error, "metrics cannot be shown");
+                StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            }
+        };
+        let guard = from_fn_with_state(self.guard.clone(), guard::check);
+        self.router = self.router.merge(Router::new().route(METRICS, get(show)).layer(guard));
+        self
     }
 }
 
@@ -97,6 +118,8 @@ fn routes() -> Router<Office> {
         .route("/events/{event_id}", get(event))
         .route("/posts", get(posts))
         .route("/posts/{site}/{post}", get(one_post))
+        .route("/traces/{event_id}", get(event_traces))
+        .route("/traces/{site}/{post}", get(post_traces))
         .route("/dead-letters", get(dead_letters))
         .route("/dead-letters/{site}/{post}/{run}/retry", post(retry))
         .route("/dead-letters/{site}/{post}/{run}/drop", post(drop_dead_letter))
@@ -184,6 +207,22 @@ async fn one_post(
 ) -> Answer<PostView> {
     let Path((site, post)) = path?;
     Ok(Json(office.desk.post(key(&site, &post)?).await?))
+}
+
+async fn event_traces(
+    State(office): State<Office>,
+    path: Result<Path<String>, PathRejection>,
+) -> Answer<Rows<Trace>> {
+    let Path(event_id) = path?;
+    Ok(Json(Rows { rows: office.desk.traces(TraceOf::Event(event_id)).await? }))
+}
+
+async fn post_traces(
+    State(office): State<Office>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Answer<Rows<Trace>> {
+    let Path((site, post)) = path?;
+    Ok(Json(Rows { rows: office.desk.traces(TraceOf::Post(key(&site, &post)?)).await? }))
 }
 
 async fn dead_letters(

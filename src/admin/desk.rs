@@ -1,5 +1,6 @@
 //! What a node can tell and do for an operator, as the admin API sees it.
 
+use copydesk_actors::desk::trace::Trace;
 use copydesk_core::holds::HoldScope;
 use copydesk_proto::{PostKey, SiteId};
 use futures::future::BoxFuture;
@@ -26,6 +27,8 @@ pub trait Desk: Send + Sync + 'static {
     fn posts(&self, filter: Filter) -> Asked<'_, Vec<PostRow>>;
     /// One post and its journey, oldest first.
     fn post(&self, post: PostKey) -> Asked<'_, PostView>;
+    /// The ways of a post's newest events, or of the one by this id, from the log.
+    fn traces(&self, of: TraceOf) -> Asked<'_, Vec<Trace>>;
     /// What waits for a person.
     fn dead_letters(&self, filter: Filter) -> Asked<'_, Vec<DeadLetterRow>>;
     /// Tries a dead letter again; what it has paid for is kept. Durable when answered.
@@ -40,6 +43,15 @@ pub trait Desk: Send + Sync + 'static {
     fn release(&self, scope: HoldScope) -> Asked<'_, ()>;
     /// Reads the whole log and checks the invariants.
     fn verify(&self) -> Asked<'_, VerifyReport>;
+}
+
+/// Whose way is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TraceOf {
+    /// Of a post's newest events.
+    Post(PostKey),
+    /// Of the event by the id its sender was told.
+    Event(String),
 }
 
 /// Why the desk does not answer.

@@ -1,4 +1,6 @@
 //! Who may ask. Checked before any route is looked at, so that a new route cannot be without it.
+//! Only the metrics need no token: they are numbers, whoever reaches this listener may see them,
+//! and a Prometheus must not hold a token that retries, drops and holds.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,6 +13,9 @@ use http::{HeaderMap, Uri};
 use subtle::ConstantTimeEq;
 
 use super::Problem;
+
+/// Where the metrics are.
+pub(super) const METRICS: &str = "/metrics";
 
 /// The token, and the host names a request may carry.
 #[derive(Clone)]
@@ -42,6 +47,9 @@ impl Guard {
         let same = uri.authority().is_none_or(|target| target.as_str().eq_ignore_ascii_case(host));
         if !same || !self.serves(host) {
             return Err(Problem::misdirected());
+        }
+        if uri.path() == METRICS {
+            return Ok(());
         }
         let mut tokens = headers.get_all(AUTHORIZATION).iter();
         let given = match (tokens.next(), tokens.next()) {

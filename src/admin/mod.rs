@@ -13,7 +13,7 @@ pub use access::{Access, AccessError, FILE_NAME};
 pub use api::{AdminApi, Followed, HoldRequest, List};
 pub use desk::{
     Asked, DeadLetterRow, Desk, DeskError, EventRow, Filter, FollowLine, Following, HoldRow,
-    JourneyLine, PostRow, PostView, ProviderRow, SiteRow, Status, VerifyReport,
+    JourneyLine, PostRow, PostView, ProviderRow, SiteRow, Status, TraceOf, VerifyReport,
 };
 pub use problem::Problem;
 

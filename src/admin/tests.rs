@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
+use copydesk_actors::desk::trace::Trace;
+
 use crate::http::Drain;
 
 /// A desk with one post, `news/42`; writes down what it is asked to do.
@@ -72,6 +74,10 @@ impl Desk for Fake {
 
     fn post(&self, post: PostKey) -> Asked<'_, PostView> {
         self.did(format!("post {post}"), Ok(PostView { row: post_row(), journey: vec![line()] }))
+    }
+
+    fn traces(&self, of: TraceOf) -> Asked<'_, Vec<Trace>> {
+        self.did(format!("traces {of:?}"), Ok(Vec::new()))
     }
 
     fn dead_letters(&self, filter: Filter) -> Asked<'_, Vec<DeadLetterRow>> {
@@ -155,13 +161,15 @@ fn request(method: Method, path: &str, token: Option<&str>, body: &str) -> Reque
 }
 
 /// Every route, and the status a good request gets.
-const ROUTES: [(&str, &str, &str, u16); 14] = [
+const ROUTES: [(&str, &str, &str, u16); 16] = [
     ("GET", "/api/v1/status", "", 200),
     ("GET", "/api/v1/events", "", 200),
     ("GET", "/api/v1/events/e-1", "", 404),
     ("GET", "/api/v1/events/follow?post=news/42", "", 200),
     ("GET", "/api/v1/posts", "", 200),
     ("GET", "/api/v1/posts/news/42", "", 200),
+    ("GET", "/api/v1/traces/e-1", "", 200),
+    ("GET", "/api/v1/traces/news/42", "", 200),
     ("GET", "/api/v1/dead-letters", "", 200),
     ("POST", "/api/v1/dead-letters/news/42/3/retry", "", 200),
     ("POST", "/api/v1/dead-letters/news/42/3/drop", "", 409),
@@ -191,6 +199,27 @@ async fn every_route_asks_for_the_token() {
         assert_eq!(response.status().as_u16(), good, "{path}");
         assert_eq!(api.asked().len(), usize::from(path != "/nowhere"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn metrics_need_no_token_but_one_of_our_names() {
+    let api = Api::new();
+    let telemetry = crate::telemetry::Telemetry::untold();
+    telemetry.actors().metrics().load(true);
+    let router = api.api.showing(telemetry.scrape()).router;
+    let mut asked = request(Method::GET, "/metrics", None, "");
+    let response = router.clone().oneshot(asked).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let shown = String::from_utf8(body.to_vec()).unwrap();
+    assert!(shown.contains("copydesk_snapshot_loads_total{copydesk_outcome=\"hit\"} 1"), "{shown}");
+    asked = request(Method::GET, "/metrics", None, "");
+    asked.headers_mut().insert("host", "evil.test".parse().unwrap());
+    let response = router.clone().oneshot(asked).await.unwrap();
+    assert_eq!(response.status(), StatusCode::MISDIRECTED_REQUEST);
+    // Beside them nothing is open.
+    let asked = request(Method::GET, "/metrics/", None, "");
+    assert_eq!(router.oneshot(asked).await.unwrap().status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

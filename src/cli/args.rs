@@ -88,6 +88,19 @@ Examples:
     /// Try routes on an example, without a node.
     #[command(subcommand)]
     Routes(RoutesCommand),
+    /// The way of an event, or of a post's newest events, as a tree with times.
+    ///
+    /// Read from the log, so that it tells of events of last month, too. The trace id opens the
+    /// same event in a tracing backend, with every request in it.
+    #[command(after_help = "\
+Examples:
+  copydesk trace news/42
+  copydesk trace 0199c5e2-1f6b-7cc2-9d5e-0d1e2f3a4b5c
+  copydesk trace news/42 --json | jq -r '.[].trace_id'")]
+    Trace {
+        /// SITE/ID of a post, or the id that the sender of an event was told.
+        of: String,
+    },
     /// Look at what needs a person, and decide.
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),

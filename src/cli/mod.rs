@@ -11,6 +11,7 @@ mod routes;
 pub(crate) mod send;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod verify;
 mod watch;
 
@@ -59,6 +60,7 @@ pub fn run(cli: Cli, env: &Environment, output: &Output) -> anyhow::Result<ExitC
             watched(&load, async |c| watch::events(command, c, output).await)
         }
         Command::Posts(command) => watched(&load, async |c| watch::posts(command, c, output).await),
+        Command::Trace { of } => watched(&load, async |c| trace::trace(&of, c, output).await),
         Command::DeadLetters(command) => {
             watched(&load, async |c| watch::dead_letters(command, c, output).await)
         }

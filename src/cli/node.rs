@@ -35,7 +35,8 @@ pub(super) fn serve(
         for note in &loaded.notes {
             tracing::warn!("{note}");
         }
-        let ended = async { serve::start(&loaded.config, &secrets).await?.until_ended().await };
+        let ended =
+            async { serve::start(&loaded.config, &secrets, &telemetry).await?.until_ended().await };
         let ended = ended.await;
         telemetry.shutdown().await;
         ended

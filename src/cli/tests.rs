@@ -20,7 +20,7 @@ use super::{init, run};
 use crate::admin::tests::Fake;
 use crate::admin::{Access, AdminApi};
 use crate::config::{Environment, Loaded};
-use crate::http::{Drain, Ingress, Intake, Receipt, Server, Storing};
+use crate::http::{Arrival, Drain, Ingress, Intake, Receipt, Server, Storing};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -39,7 +39,13 @@ impl Intake for Verifying {
         path.strip_prefix("/webhooks/")?.parse().ok()
     }
 
-    fn receive(&self, _: &SourceId, head: &Head<'_>, body: Bytes) -> Result<Storing, Refusal> {
+    fn receive(
+        &self,
+        _: &SourceId,
+        head: &Head<'_>,
+        body: Bytes,
+        _: Arrival,
+    ) -> Result<Storing, Refusal> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let now = Timestamp(i64::try_from(now.as_millis()).unwrap());
         let webhook = verify(&self.0, head, &body, now)?;

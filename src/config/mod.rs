@@ -21,7 +21,9 @@ use serde::Deserialize;
 use toml::de::DeTable;
 
 pub use environment::Environment;
-pub use process::{Admin, Http, Limits, Log, LogFormat, LogUrl, Retention, Telemetry};
+pub use process::{
+    Admin, Http, Limits, Log, LogFormat, LogUrl, OtlpProtocol, Retention, Telemetry,
+};
 pub use report::{ConfigError, Place, Problem};
 pub use secrets::{SecretError, Secrets, read_secret};
 pub use shape::{

@@ -1,12 +1,13 @@
 //! The tables about the process: listeners, log, telemetry, limits.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Deserialize;
 use url::Url;
 
-use super::values::{SecretRef, from_text, http_url_opt, networks};
+use super::values::{SecretRef, duration, from_text, http_url_opt, networks};
 
 /// `[http]`: where webhooks arrive.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -105,19 +106,46 @@ pub enum LogUrl {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Telemetry {
-    /// OTLP over gRPC; none when empty, unless `OTEL_EXPORTER_OTLP_ENDPOINT` names one.
+    /// An OTLP collector; none when empty, unless `OTEL_EXPORTER_OTLP_ENDPOINT` names one.
     #[serde(deserialize_with = "http_url_opt")]
     pub otlp_endpoint: Option<Url>,
-    /// Share of traces that are kept, 0.0 to 1.0.
+    /// How it is spoken to.
+    pub otlp_protocol: OtlpProtocol,
+    /// Share of traces that are recorded, 0.0 to 1.0.
     pub sampling: f64,
+    /// Whether traces in which something failed are recorded whatever the share.
+    pub keep_errors: bool,
+    /// Events that take as long are recorded whatever the share; zero: none.
+    #[serde(deserialize_with = "duration")]
+    pub keep_slow: Duration,
     /// Form of the log lines.
     pub log_format: LogFormat,
 }
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { otlp_endpoint: None, sampling: 1.0, log_format: LogFormat::Auto }
+        Self {
+            otlp_endpoint: None,
+            otlp_protocol: OtlpProtocol::Grpc,
+            sampling: 1.0,
+            keep_errors: true,
+            // Longer than an AI service's usual answer and one retry.
+            keep_slow: Duration::from_secs(30),
+            log_format: LogFormat::Auto,
+        }
     }
+}
+
+/// How a collector is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub enum OtlpProtocol {
+    /// gRPC, usually on port 4317.
+    #[default]
+    #[serde(rename = "grpc")]
+    Grpc,
+    /// Protobuf over HTTP, usually on port 4318.
+    #[serde(rename = "http/protobuf")]
+    HttpProtobuf,
 }
 
 /// Form of the log lines on standard output.

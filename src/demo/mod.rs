@@ -40,7 +40,7 @@ pub fn demo(args: &DemoArgs, env: &Environment, output: &Output) -> anyhow::Resu
     let quiet = Environment::from([("RUST_LOG", logged)]);
     let ended = runtime.block_on(async {
         let telemetry = Telemetry::start(&Settings::default(), &quiet, LogOutput::Stderr)?;
-        let ended = run(&folder, args, output).await;
+        let ended = run(&folder, args, &telemetry, output).await;
         telemetry.shutdown().await;
         ended
     });
@@ -50,14 +50,19 @@ pub fn demo(args: &DemoArgs, env: &Environment, output: &Output) -> anyhow::Resu
 }
 
 /// Everything but the process's own: runtime and telemetry.
-async fn run(folder: &Folder, args: &DemoArgs, output: &Output) -> anyhow::Result<Ended> {
+async fn run(
+    folder: &Folder,
+    args: &DemoArgs,
+    telemetry: &Telemetry,
+    output: &Output,
+) -> anyhow::Result<Ended> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let [secret, password] = folder.write_secrets()?;
     let site = PretendSite::start(&password).await?;
     let loaded = folder.write_config(site.address)?;
     let secrets = loaded.secrets(&Environment::default())?;
-    let running = serve::start(&loaded.config, &secrets).await?;
+    let running = serve::start(&loaded.config, &secrets, telemetry).await?;
     let target = Target {
         url: format!("http://{}/webhooks/demo", running.http),
         scheme: WP_RELAY.clone(),

@@ -9,6 +9,7 @@ use super::folder::Folder;
 use super::run;
 use crate::cli::{DemoArgs, Output};
 use crate::serve::Ended;
+use crate::telemetry::Telemetry;
 
 #[derive(Clone, Default)]
 struct Printed(Arc<Mutex<Vec<u8>>>);
@@ -28,7 +29,8 @@ async fn shown(folder: &Folder, json: bool) -> String {
     let printed = Printed::default();
     let output = Output::to(json, Box::new(printed.clone()));
     let args = DemoArgs { once: true, ..DemoArgs::default() };
-    assert_eq!(run(folder, &args, &output).await.unwrap(), Ended::Asked);
+    let telemetry = Telemetry::untold();
+    assert_eq!(run(folder, &args, &telemetry, &output).await.unwrap(), Ended::Asked);
     let bytes = printed.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
 }

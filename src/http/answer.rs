@@ -84,7 +84,7 @@ fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>
 
 /// Names one request in an answer and in our log.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RequestId(u64);
+pub struct RequestId(u64);
 
 impl std::fmt::Display for RequestId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

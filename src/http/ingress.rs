@@ -4,11 +4,13 @@
 //! before it parses. Paths are matched raw and whole, so that no encoding of a name is a name, and
 //! without a router: this path is all the public listener has besides health.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
+use copydesk_actors::telemetry::{Request as Counted, Telemetry};
 use copydesk_core::limits::{BODY_BYTES_MAX, BODY_TIMEOUT_MS, URI_BYTES_MAX};
 use copydesk_core::refusal::{Code, Refusal};
 use copydesk_core::webhook::Head;
@@ -20,7 +22,7 @@ use hyper::body::{Body, Incoming};
 use tracing::{debug, error};
 
 use super::answer::{self, Answer, Refused, RequestIds};
-use super::intake::Intake;
+use super::intake::{Arrival, Intake};
 use super::server::{Drain, Handler};
 use super::suspects::Suspects;
 
@@ -31,6 +33,8 @@ pub struct Ingress {
     drain: Drain,
     ids: RequestIds,
     suspects: Suspects,
+    telemetry: Telemetry,
+    sources: BTreeSet<SourceId>,
 }
 
 impl Ingress {
@@ -38,10 +42,23 @@ impl Ingress {
     #[must_use]
     pub fn new(intake: Arc<dyn Intake>, public_hosts: Vec<String>, drain: Drain) -> Self {
         let (ids, suspects) = (RequestIds::new(), Suspects::default());
-        Self { intake, public_hosts, drain, ids, suspects }
+        let (telemetry, sources) = (Telemetry::default(), BTreeSet::new());
+        Self { intake, public_hosts, drain, ids, suspects, telemetry, sources }
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Result<Answer, Refused> {
+    /// Counts what the public listener answers.
+    #[must_use]
+    pub fn counted_by(mut self, telemetry: Telemetry, sources: BTreeSet<SourceId>) -> Self {
+        (self.telemetry, self.sources) = (telemetry, sources);
+        self
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        arrival: Arrival,
+    ) -> Result<Answer, Refused> {
         // What is left unread of a refused request must not be taken for the next one.
         let refused = |refusal: Refusal, body: &Incoming| {
             let read = body.is_end_stream() && refusal.code != Code::EmptyBody.as_str();
@@ -73,7 +90,7 @@ impl Ingress {
             let headers: Vec<(&str, &[u8])> =
                 head.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
             let head = Head { method: parts.method.as_str(), peer: Some(peer), headers: &headers };
-            self.intake.receive(&source, &head, body).inspect_err(|refusal| {
+            self.intake.receive(&source, &head, body, arrival).inspect_err(|refusal| {
                 if refusal.status == 401 {
                     self.suspects.wrong(peer);
                 }
@@ -87,13 +104,22 @@ impl Ingress {
             result
         });
         match task.await {
-            Ok(Ok(receipt)) => Ok(answer::accepted(&receipt)),
+            Ok(Ok(receipt)) => {
+                let outcome = if receipt.duplicate { "duplicate" } else { "accepted" };
+                self.telemetry.metrics().webhook(self.counted_as(&source), outcome, "");
+                Ok(answer::accepted(&receipt))
+            }
             Ok(Err(refusal)) => Err(refusal.into()),
             Err(error) => {
                 error!(%error, "taking a webhook in panicked");
                 Err(Code::LogUnavailable.refuse("the outcome is unknown: send it again").into())
             }
         }
+    }
+
+    /// Any well-formed name is a source to the outside; only configured ones are labels.
+    fn counted_as<'s>(&self, source: &'s SourceId) -> &'s str {
+        if self.sources.contains(source) { source.as_str() } else { UNKNOWN }
     }
 
     /// All that can be judged before the body.
@@ -159,16 +185,43 @@ impl Handler for Ingress {
     type Body = http_body_util::Full<Bytes>;
 
     async fn handle(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
-        match self.answer(request, peer).await {
+        let request_id = self.ids.next();
+        let began = Instant::now();
+        let arrival = Arrival { at: SystemTime::now(), request_id };
+        let method = match *request.method() {
+            Method::GET => "GET",
+            Method::POST => "POST",
+            _ => "_OTHER",
+        };
+        let path = request.uri().path();
+        let (route, source) = match path {
+            "/livez" | "/healthz" | "/readyz" => ("health", None),
+            _ => match self.intake.knows(path) {
+                Some(source) => (WEBHOOKS, Some(source)),
+                None => ("unknown", None),
+            },
+        };
+        let answer = match self.answer(request, peer, arrival).await {
             Ok(answer) => answer,
             Err(refused) => {
-                let id = self.ids.next();
-                debug!(request_id = %id, code = refused.code(), "a request was refused");
-                answer::problem(refused, &id)
+                let code = refused.code();
+                debug!(%request_id, code, "a request was refused");
+                let source = source.as_ref().map_or(UNKNOWN, |source| self.counted_as(source));
+                self.telemetry.metrics().webhook(source, "refused", code);
+                answer::problem(refused, &request_id)
             }
-        }
+        };
+        let (status, took) = (answer.status().as_u16(), began.elapsed());
+        self.telemetry.metrics().request(Counted { method, route, status, took });
+        answer
     }
 }
+
+/// Every path that sources post to.
+const WEBHOOKS: &str = "/webhooks/{source}";
+
+/// Whoever posts to a path of no source.
+const UNKNOWN: &str = "unknown";
 
 /// The whole body, if it is small enough and in time.
 async fn read(body: Incoming, parts: &request::Parts) -> Result<Bytes, Refusal> {

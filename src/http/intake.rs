@@ -1,6 +1,7 @@
 //! What the ingress hands webhooks to.
 
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use copydesk_core::refusal::Refusal;
@@ -8,6 +9,8 @@ use copydesk_core::webhook::Head;
 use copydesk_proto::SourceId;
 use futures::future::BoxFuture;
 use http::HeaderMap;
+
+use super::answer::RequestId;
 
 /// Storing a verified webhook. An `Ok` means durable.
 pub type Storing = BoxFuture<'static, Result<Receipt, Refusal>>;
@@ -28,13 +31,28 @@ pub trait Intake: Send + Sync + 'static {
     ///
     /// # Errors
     /// What the sender is told.
-    fn receive(&self, source: &SourceId, head: &Head<'_>, body: Bytes) -> Result<Storing, Refusal>;
+    fn receive(
+        &self,
+        source: &SourceId,
+        head: &Head<'_>,
+        body: Bytes,
+        arrival: Arrival,
+    ) -> Result<Storing, Refusal>;
 
     /// Whether webhooks can be stored at present.
     ///
     /// # Errors
     /// What a sender would be told.
     fn ready(&self) -> Result<(), Refusal>;
+}
+
+/// A request, as the listener saw it come.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// When its head was read.
+    pub at: SystemTime,
+    /// What it is called in our log, and in an answer that refuses it.
+    pub request_id: RequestId,
 }
 
 /// A stored webhook.

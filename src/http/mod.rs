@@ -9,6 +9,7 @@ mod suspects;
 #[cfg(test)]
 mod tests;
 
+pub use answer::RequestId;
 pub use ingress::Ingress;
-pub use intake::{Intake, Receipt, Storing};
+pub use intake::{Arrival, Intake, Receipt, Storing};
 pub use server::{DRAIN_MAX, Drain, Handler, Server};

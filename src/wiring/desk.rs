@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use copydesk_actors::World;
 use copydesk_actors::delivery::DeliveryMessage;
 use copydesk_actors::desk::query::{self, EventFilter, PostFilter};
+use copydesk_actors::desk::trace::{self, Trace};
 use copydesk_actors::desk::verify::{self, Violation};
 use copydesk_actors::desk::{Desk as Office, HoldError, OperateError, journey};
 use copydesk_actors::enrichment::EnrichmentMessage;
@@ -21,7 +22,7 @@ use tracing::warn;
 
 use crate::admin::{
     Asked, DeadLetterRow, Desk, DeskError, EventRow, Filter, FollowLine, Following, HoldRow,
-    JourneyLine, PostRow, PostView, ProviderRow, SiteRow, Status, VerifyReport,
+    JourneyLine, PostRow, PostView, ProviderRow, SiteRow, Status, TraceOf, VerifyReport,
 };
 
 /// Who acts through the admin API, as long as it knows one token only.
@@ -166,6 +167,23 @@ impl Desk for NodeDesk {
             let row = post_row(detail.ok_or(DeskError::NotFound)?.row);
             let lines = journey::journey(&**self.log(), &post).await.map_err(unreadable)?;
             Ok(PostView { row, journey: lines.into_iter().map(journey_line).collect() })
+        }
+        .boxed()
+    }
+
+    fn traces(&self, of: TraceOf) -> Asked<'_, Vec<Trace>> {
+        async move {
+            let log = &**self.log();
+            let (post, only) = match of {
+                TraceOf::Post(post) => (post, None),
+                TraceOf::Event(event_id) => {
+                    let row = query::event(log, &event_id).await.map_err(unreadable)?;
+                    let row = row.ok_or(DeskError::NotFound)?;
+                    (row.post, Some(row.position))
+                }
+            };
+            let traces = trace::traces(log, &post, only).await.map_err(unreadable)?;
+            if traces.is_empty() { Err(DeskError::NotFound) } else { Ok(traces) }
         }
         .boxed()
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use copydesk_actors::World;
-use copydesk_actors::receiver::Receiver;
+use copydesk_actors::receiver::{Came, Receiver, Taking};
 use copydesk_core::rate::RateLimit;
 use copydesk_core::refusal::{Code, Refusal};
 use copydesk_core::signature::{Secret, SecretRing, WP_RELAY};
@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 use crate::config::Config;
-use crate::http::{Intake, Receipt, Storing};
+use crate::http::{Arrival, Intake, Receipt, Storing};
 
 /// Where the paths of sources begin.
 const PREFIX: &str = "/webhooks/";
@@ -92,17 +92,27 @@ impl Intake for NodeIntake {
         client_address(peer, forwarded, &self.trusted_proxies)
     }
 
-    fn receive(&self, source: &SourceId, head: &Head<'_>, body: Bytes) -> Result<Storing, Refusal> {
+    fn receive(
+        &self,
+        source: &SourceId,
+        head: &Head<'_>,
+        body: Bytes,
+        arrival: Arrival,
+    ) -> Result<Storing, Refusal> {
         let Some(receiver) = self.receivers.get(source).cloned() else {
             let made_up = verify(&self.nobody, head, &body, World::now());
             return Err(made_up
                 .err()
                 .unwrap_or_else(|| Code::BadSignature.refuse("no such source")));
         };
-        let webhook = receiver.verify(head, &body)?;
+        let mut webhook = receiver.verify(head, &body)?;
         self.admit(source)?;
+        let taking = Taking::begin(receiver.telemetry(), &mut webhook, arrival.at);
         Ok(Box::pin(async move {
-            let receipt = receiver.store(webhook).await?;
+            let stored = receiver.store(webhook).await;
+            let came = Came::Sent(&arrival.request_id);
+            taking.end(receiver.telemetry(), &came, stored.as_ref());
+            let receipt = stored?;
             Ok(Receipt { event_id: receipt.event_id, duplicate: receipt.duplicate })
         }))
     }

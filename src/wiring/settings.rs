@@ -13,6 +13,7 @@ use copydesk_actors::enrichment::provider::{Prices, Provider};
 use copydesk_actors::enrichment::recipe::Recipe;
 use copydesk_actors::enrichment::{EnrichmentArguments, Limits};
 use copydesk_actors::node::{Bounds, Settings};
+use copydesk_actors::telemetry::Telemetry;
 use copydesk_core::breaker::BreakerPolicy;
 use copydesk_core::content::Mode;
 use copydesk_core::pointer::BadPointer;
@@ -90,6 +91,7 @@ pub fn node_settings(
             backlog_max: config.http.backlog_max,
         },
         keep: Duration::from_secs(u64::from(config.retention.days) * 86_400),
+        telemetry: Telemetry::default(),
     })
 }
 
@@ -273,16 +275,16 @@ fn provider(
             Arc::new(Network::new(network).with_context(|| format!("providers.{id}"))?)
         }
     };
-    Ok(EnrichmentArguments {
-        id: id.clone(),
-        provider: service,
-        limits: Limits {
+    Ok(EnrichmentArguments::new(
+        id.clone(),
+        service,
+        Limits {
             concurrency: usize::from(settings.concurrency),
             requests_per_minute: settings.requests_per_minute,
             tokens_per_minute: settings.tokens_per_minute,
             breaker: BreakerPolicy::default(),
         },
-    })
+    ))
 }
 
 /// How to reach a provider over the network; `None` for the built-in one.

@@ -4,8 +4,10 @@
 
 mod check;
 mod pipeline;
+mod prometheus;
 mod sources;
 #[expect(dead_code, reason = "the benches use the rest")]
 mod support;
 mod tidy;
+mod traces;
 mod wordpress;

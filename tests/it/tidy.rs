@@ -22,7 +22,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
 
 /// A dependency and all crates of ours that use it outside tests. What the world looks like is
 /// known in one place each, so that a change of library is a change of one crate.
-const ONLY_IN: [(&str, &[&str]); 17] = [
+const ONLY_IN: [(&str, &[&str]); 20] = [
     ("ammonia", &["copydesk-core"]),
     ("async-nats", &["copydesk-eventlog"]),
     ("axum", &["copydesk"]),
@@ -30,8 +30,12 @@ const ONLY_IN: [(&str, &[&str]); 17] = [
     ("fjall", &["copydesk-eventlog"]),
     ("genai", &["copydesk-actors"]),
     ("hmac", &["copydesk-core"]),
+    // Kinds and attributes of spans, and meters; who takes them is the process's business.
+    ("opentelemetry", &["copydesk", "copydesk-actors"]),
     ("opentelemetry-otlp", &["copydesk"]),
+    ("opentelemetry-prometheus", &["copydesk"]),
     ("opentelemetry_sdk", &["copydesk"]),
+    ("prometheus", &["copydesk"]),
     ("prost", &["copydesk-proto"]),
     ("prost-build", &["copydesk-proto"]),
     ("protox", &["copydesk-proto"]),

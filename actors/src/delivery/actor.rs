@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use copydesk_core::failure::{Failure, FailureClass};
-use copydesk_proto::{PostId, PostKey, Timestamp};
+use copydesk_proto::{PostId, PostKey, Timestamp, TraceContext};
 use futures::FutureExt as _;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
@@ -20,6 +20,7 @@ use super::pace::{Gate, Pace};
 use super::plugin::BATCH_MAX;
 use super::reports::{GATHER, Reports};
 use super::way::Way;
+use crate::telemetry::Mailbox;
 
 /// Requests of one site that wait for a place: about a minute's work for WordPress. Those beyond
 /// go back to the post's own schedule, which is durable.
@@ -37,13 +38,15 @@ pub struct DeliveryActor;
 pub struct Desk {
     client: Arc<SiteClient>,
     pace: Pace,
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<(Job, SystemTime)>,
     reports: Reports,
     /// Whether a [`DeliveryMessage::Wake`] is on its way.
     waking: bool,
     /// Whether a [`DeliveryMessage::TellNow`] is on its way.
     telling: bool,
     started: Instant,
+    /// The breaker as metrics have it.
+    shown: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -74,6 +77,7 @@ impl Actor for DeliveryActor {
             waking: false,
             telling: false,
             started: Instant::now(),
+            shown: None,
         })
     }
 
@@ -99,6 +103,7 @@ impl Actor for DeliveryActor {
             }
         }
         desk.start_ready(&myself);
+        desk.show_breaker();
         Ok(())
     }
 }
@@ -111,8 +116,9 @@ impl Desk {
     }
 
     fn take(&mut self, job: Job) {
+        self.client.site().telemetry.taken(Mailbox::Sites);
         if self.waiting.len() < WAITING_MAX {
-            self.waiting.push_back(job);
+            self.waiting.push_back((job, SystemTime::now()));
             return;
         }
         let cause = "more requests wait for the site than may; the rest comes back later";
@@ -147,7 +153,7 @@ impl Desk {
                 }
                 Gate::Closed(ms) => {
                     let failure = self.pace.closed(ms);
-                    self.waiting.drain(..).for_each(|job| job.refuse(failure.clone()));
+                    self.waiting.drain(..).for_each(|(job, _)| job.refuse(failure.clone()));
                 }
             }
         }
@@ -156,15 +162,19 @@ impl Desk {
     /// The job that waits longest. Other writes that wait with it go in the same request, where
     /// the site takes several: nothing waits for that.
     fn next_job(&mut self) -> Option<Job> {
-        let mut job = self.waiting.pop_front()?;
+        let telemetry = &self.client.site().telemetry;
+        let (mut job, since) = self.waiting.pop_front()?;
+        job.traces().for_each(|trace| telemetry.waited(trace, since, "limit"));
         if let Job::Write(batch) = &mut job
             && self.client.known_way() == Some(Way::Plugin)
             && batch.iter().all(takes_company)
         {
             let mut place = 0;
             while batch.len() < BATCH_MAX && place < self.waiting.len() {
-                match &mut self.waiting[place] {
+                let (waiting, since) = &mut self.waiting[place];
+                match waiting {
                     Job::Write(more) if more.iter().all(takes_company) => {
+                        more.iter().for_each(|(w, _)| telemetry.waited(w.trace, *since, "limit"));
                         batch.append(more);
                         self.waiting.remove(place);
                     }
@@ -193,11 +203,11 @@ impl Desk {
         if self.reports.is_empty() {
             return;
         }
-        let waits = self.waiting.iter().any(|job| matches!(job, Job::Tell(_)));
+        let waits = self.waiting.iter().any(|(job, _)| matches!(job, Job::Tell(_)));
         if waits || self.pace.paused_ms(self.now()).is_some() {
             self.tell_later(myself);
         } else {
-            self.waiting.push_back(Job::Tell(self.reports.take()));
+            self.waiting.push_back((Job::Tell(self.reports.take()), SystemTime::now()));
         }
     }
 
@@ -205,6 +215,15 @@ impl Desk {
         if !self.telling {
             self.telling = true;
             myself.send_after(GATHER, || DeliveryMessage::TellNow);
+        }
+    }
+
+    /// A site that asked for quiet is left alone like one whose breaker is open.
+    fn show_breaker(&mut self) {
+        let state = if self.pace.paused_ms(self.now()).is_some() { 2 } else { 0 };
+        if self.shown.replace(state) != Some(state) {
+            let site = self.client.site();
+            site.telemetry.metrics().breaker("site", site.id.as_str(), state);
         }
     }
 
@@ -220,6 +239,16 @@ impl Desk {
 }
 
 impl Job {
+    /// The traces it belongs to.
+    fn traces(&self) -> impl Iterator<Item = Option<TraceContext>> {
+        let (one, several) = match self {
+            Self::Read(read, _) => (read.trace, &[][..]),
+            Self::Write(batch) => (None, batch.as_slice()),
+            Self::Tell(_) => (None, &[][..]),
+        };
+        std::iter::once(one).chain(several.iter().map(|(write, _)| write.trace))
+    }
+
     fn refuse(self, failure: Failure) {
         // Whoever asked may be gone.
         match self {

@@ -16,6 +16,7 @@
 mod actor;
 mod client;
 mod core_rest;
+mod exchange;
 mod fault;
 mod ingest;
 mod message;

@@ -7,6 +7,7 @@
 //! is about our write: status, JSON, `delivery_id` and `write` must all fit.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use copydesk_core::content::{FieldValue, FieldWrite, Mode, PostText};
 use copydesk_core::failure::{Failure, FailureClass};
@@ -18,11 +19,11 @@ use tracing::error;
 
 use super::client::{SiteClient, write_headers};
 use super::core_rest::is_gone;
-use super::fault;
 use super::ingest::{current_of, item_of, stored_whole};
 use super::message::{PostStatus, Read, ReadPost, Write, WriteOutcome};
 use super::site::DeliveryKind;
 use super::transport::{ANSWER_BYTES_MAX, Place, READ_BYTES_MAX, Reply, Request};
+use super::{exchange, fault};
 
 /// The root of the plugin's routes.
 const ROOT: &str = "/copydesk/v1";
@@ -197,7 +198,15 @@ impl SiteClient {
             "writes": writes.iter().map(|w| apply(w, number(&w.key))).collect::<Vec<_>>(),
         });
         let route = format!("{ROOT}/posts/apply");
-        let reply = self.send(post(&route, &body)).await?;
+        // One request in the trace of the first write; the others point at it.
+        let began = SystemTime::now();
+        let first = writes.first().and_then(|write| write.trace);
+        let reply = self.send(post(&route, &body).traced(first)).await;
+        for write in writes.iter().skip(1) {
+            let telemetry = &self.site.telemetry;
+            exchange::shared(telemetry, write.trace, first, began, &route, reply.as_ref().err());
+        }
+        let reply = reply?;
         let answer: Results = reply.parse().map_err(|failure| self.told(&reply, failure))?;
         let mut replies: HashMap<u64, Reply> = HashMap::with_capacity(answer.results.len());
         for OneResult { id, status, body } in answer.results {

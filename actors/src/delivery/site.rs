@@ -6,6 +6,8 @@ use copydesk_proto::SiteId;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::telemetry::Telemetry;
+
 /// How results are to reach a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryKind {
@@ -57,6 +59,8 @@ pub struct Site {
     pub connect_timeout: Duration,
     /// How often webhooks are fetched from the plugin's outbox; `None`: the site sends them.
     pub pull: Option<Duration>,
+    /// Where spans and counts go.
+    pub telemetry: Telemetry,
 }
 
 impl Site {
@@ -75,6 +79,7 @@ impl Site {
             timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(5),
             pull: None,
+            telemetry: Telemetry::default(),
         }
     }
 }

@@ -13,8 +13,10 @@ use secrecy::ExposeSecret as _;
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use super::exchange::Exchange;
 use super::fault;
 use super::site::{Site, SiteError};
+use crate::telemetry::Telemetry;
 
 /// Largest answer with a post's text, in bytes. WordPress escapes every non-ASCII letter to six
 /// bytes, so this holds a Cyrillic text of 700 KB.
@@ -120,6 +122,7 @@ pub(super) struct Transport {
     authorization: HeaderValue,
     /// Set once `/wp-json` turned out not to work: the site has plain permalinks.
     plain: AtomicBool,
+    telemetry: Telemetry,
 }
 
 impl Transport {
@@ -147,6 +150,7 @@ impl Transport {
             base: base_of(&site.url)?,
             authorization: authorization_of(site)?,
             plain: AtomicBool::new(false),
+            telemetry: site.telemetry.clone(),
         })
     }
 
@@ -178,11 +182,24 @@ impl Transport {
     }
 
     async fn send_form(&self, request: &Request<'_>, plain: bool) -> Result<Reply, Failure> {
+        let mut headers = request.headers.clone();
+        let exchange = Exchange::begin(&self.telemetry, &mut headers);
+        let reply = self.exchange(request, headers, plain).await;
+        exchange.end(&self.telemetry, request, &self.base, &reply);
+        reply
+    }
+
+    async fn exchange(
+        &self,
+        request: &Request<'_>,
+        headers: HeaderMap,
+        plain: bool,
+    ) -> Result<Reply, Failure> {
         let address = address(&self.base, request.place, request.query, plain);
         let mut builder = self
             .http
             .request(request.method.clone(), address)
-            .headers(request.headers.clone())
+            .headers(headers)
             .header(ACCEPT, HeaderValue::from_static("application/json"));
         if request.signed {
             builder = builder.header(AUTHORIZATION, self.authorization.clone());

@@ -4,6 +4,7 @@
 mod holds;
 pub mod journey;
 pub mod query;
+pub mod trace;
 pub mod verify;
 
 pub use holds::{HoldError, load_holds};

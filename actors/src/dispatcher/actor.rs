@@ -19,6 +19,7 @@ use super::recovery::Recovery;
 use crate::World;
 use crate::records::post_of;
 use crate::sequencer::{self, Operation, Rest, Sequencer, SequencerMessage};
+use crate::telemetry::Mailbox;
 
 /// Records one post may hold in memory; the rest it reads from the log itself.
 const RECORDS_PER_POST_MAX: usize = 16;
@@ -101,7 +102,7 @@ impl Actor for Dispatcher {
         shelf.wake_all();
         let (nursery, _) =
             Actor::spawn_linked(None, Nursery, myself.clone(), myself.get_cell()).await?;
-        let credits = Arc::new(Semaphore::new(posts_busy_max));
+        let credits = Arc::clone(&world.credits);
         tokio::spawn(pump(Arc::clone(&world), recovery.end, Arc::clone(&credits), myself.clone()));
         myself.send_interval(SWEEP, || DispatcherMessage::Sweep);
         Ok(State {
@@ -128,6 +129,7 @@ impl Actor for Dispatcher {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             DispatcherMessage::Record(record, credit) => {
+                state.world.telemetry.taken(Mailbox::Dispatcher);
                 state.record(record, credit, &myself).await?;
             }
             DispatcherMessage::Rested { key, received, behind, rest } => {

@@ -13,6 +13,7 @@ use tracing::warn;
 use super::message::DispatcherMessage;
 use crate::World;
 use crate::records::INTAKE;
+use crate::telemetry::Mailbox;
 
 /// Pauses between openings of a broken reader; a log that is down for minutes is asked every 5 s.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -35,6 +36,7 @@ pub(super) async fn pump(
                     after = record.sequence;
                     pause = PAUSE_MIN;
                     let message = DispatcherMessage::Record(Box::new(record), credit);
+                    world.telemetry.sent(Mailbox::Dispatcher);
                     if dispatcher.cast(message).is_err() {
                         return;
                     }

@@ -10,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use copydesk_core::breaker::{Breaker, BreakerPolicy};
+use copydesk_core::breaker::{Breaker, BreakerPolicy, BreakerState};
 use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_core::rate::{BadRate, RateLimit};
 use copydesk_proto::{ProviderId, Timestamp};
@@ -20,8 +20,10 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::call::Call;
 use super::message::{Ask, EnrichmentMessage, Finished, RATE_LIMITED, Spent, Status};
 use super::provider::{Provider, Question, Reply, estimate_tokens};
+use crate::telemetry::{Mailbox, Telemetry};
 
 /// Longest wait in this actor for a rate or the breaker; longer ones go back to the post.
 pub const START_WAIT_MS_MAX: u64 = 10_000;
@@ -62,6 +64,16 @@ pub struct EnrichmentArguments {
     pub provider: Arc<dyn Provider>,
     /// Its limits.
     pub limits: Limits,
+    /// Where spans and counts go.
+    pub telemetry: Telemetry,
+}
+
+impl EnrichmentArguments {
+    /// A provider that tells nobody of its calls.
+    #[must_use]
+    pub fn new(id: ProviderId, provider: Arc<dyn Provider>, limits: Limits) -> Self {
+        Self { id, provider, limits, telemetry: Telemetry::default() }
+    }
 }
 
 impl std::fmt::Debug for EnrichmentArguments {
@@ -86,6 +98,11 @@ pub struct State {
     wake_at: Option<Timestamp>,
     clock: Clock,
     counts: Counts,
+    telemetry: Telemetry,
+    /// What the first in line waits for, or waited for last.
+    blocked_by: &'static str,
+    /// The breaker as metrics have it.
+    shown: Option<u64>,
 }
 
 impl std::fmt::Debug for State {
@@ -143,7 +160,7 @@ impl Actor for EnrichmentActor {
         _myself: ActorRef<Self::Msg>,
         arguments: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let EnrichmentArguments { id, provider, limits } = arguments;
+        let EnrichmentArguments { id, provider, limits, telemetry } = arguments;
         let clock = Clock::start();
         let now = clock.now();
         // A burst of a tenth of a minute smooths the start without passing the limit by much.
@@ -164,6 +181,9 @@ impl Actor for EnrichmentActor {
             wake_at: None,
             clock,
             counts: Counts::default(),
+            telemetry,
+            blocked_by: "limit",
+            shown: None,
         })
     }
 
@@ -174,7 +194,10 @@ impl Actor for EnrichmentActor {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            EnrichmentMessage::Ask(ask) => state.take(*ask),
+            EnrichmentMessage::Ask(ask) => {
+                state.telemetry.taken(Mailbox::Providers);
+                state.take(*ask);
+            }
             EnrichmentMessage::Hold(true) => state.breaker.force_open(),
             EnrichmentMessage::Hold(false) => state.breaker.release(),
             EnrichmentMessage::Status(port) => {
@@ -186,6 +209,7 @@ impl Actor for EnrichmentActor {
             EnrichmentMessage::Wake => state.wake_at = None,
         }
         state.start_what_may(&myself);
+        state.show_breaker();
         Ok(())
     }
 
@@ -224,12 +248,18 @@ impl State {
             }
             let now = self.clock.now();
             if let Err(blocked) = self.admit(now, tokens(&ask.question)) {
+                self.blocked_by = match blocked {
+                    Blocked::Rate(_) | Blocked::Paused(_) => "limit",
+                    Blocked::Breaker(_) => "breaker",
+                };
                 self.wait(&blocked, now, myself);
                 return;
             }
             if let Some(ask) = self.waiting.pop_front() {
+                self.telemetry.waited(ask.question.trace, ask.since, self.blocked_by);
                 self.start(ask, myself.clone());
             }
+            self.blocked_by = "limit";
         }
     }
 
@@ -298,9 +328,12 @@ impl State {
     fn start(&mut self, ask: Ask, myself: ActorRef<EnrichmentMessage>) {
         self.in_flight += 1;
         let provider = Arc::clone(&self.provider);
+        let (id, telemetry) = (self.id.clone(), self.telemetry.clone());
         self.calls.spawn(async move {
-            let Ask { question, reply } = ask;
+            let Ask { mut question, reply, .. } = ask;
+            let call = Call::begin(&telemetry, &mut question);
             let answer = answer(provider.as_ref(), &question).await;
+            call.end(&telemetry, &id, provider.face(), answer.as_ref());
             let outcome = answer.as_ref().map(Spent::of).map_err(Clone::clone);
             // Nobody waits any more: the post has a new owner, which asks again.
             let _ = reply.send(answer);
@@ -346,6 +379,17 @@ impl State {
         }
         if let (FailureClass::Unavailable, Some(ms)) = (failure.class, failure.retry_after_ms) {
             self.paused_until = self.paused_until.max(now.after_ms(ms));
+        }
+    }
+
+    fn show_breaker(&mut self) {
+        let state = match self.breaker.state() {
+            BreakerState::Closed { .. } => 0,
+            BreakerState::HalfOpen { .. } => 1,
+            BreakerState::Open { .. } | BreakerState::Forced => 2,
+        };
+        if self.shown.replace(state) != Some(state) {
+            self.telemetry.metrics().breaker("provider", self.id.as_str(), state);
         }
     }
 

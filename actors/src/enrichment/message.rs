@@ -1,5 +1,7 @@
 //! What an enrichment actor understands.
 
+use std::time::SystemTime;
+
 use copydesk_core::breaker::BreakerState;
 use copydesk_core::failure::{Failure, FailureClass};
 use ractor::{ActorRef, RpcReplyPort};
@@ -18,6 +20,8 @@ pub const RATE_LIMITED: &str = "provider_rate_limited";
 pub struct Ask {
     /// What is asked.
     pub question: Question,
+    /// Since when.
+    pub since: SystemTime,
     /// Where the answer goes.
     pub reply: oneshot::Sender<Result<Reply, Failure>>,
 }
@@ -35,7 +39,8 @@ pub async fn ask(
         Failure::new(FailureClass::Unavailable, "provider_stopped", cause)
     };
     let (reply, answer) = oneshot::channel();
-    let message = EnrichmentMessage::Ask(Box::new(Ask { question, reply }));
+    let message =
+        EnrichmentMessage::Ask(Box::new(Ask { question, since: SystemTime::now(), reply }));
     provider.cast(message).map_err(|_| stopped())?;
     answer.await.map_err(|_| stopped())?
 }

@@ -10,6 +10,7 @@
 
 mod actor;
 pub mod builtin;
+mod call;
 mod message;
 pub mod provider;
 pub mod recipe;

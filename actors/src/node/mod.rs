@@ -1,5 +1,6 @@
 //! A node: every actor of one process, started in order and stopped in order.
 
+mod observe;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 mod tests;
@@ -16,7 +17,7 @@ use copydesk_core::webhook::SourceRules;
 use copydesk_eventlog::{EventLog, SnapshotStore};
 use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -25,6 +26,7 @@ use crate::desk::{Desk, HoldError, load_holds};
 use crate::dispatcher::{self, Dispatcher, DispatcherMessage, recovery};
 use crate::enrichment::{EnrichmentActor, EnrichmentArguments, EnrichmentMessage};
 use crate::receiver::{Admission, Receiver, ReceiverActor};
+use crate::telemetry::Telemetry;
 use crate::world::{EnrichmentSettings, World};
 use crate::{pull, retention};
 
@@ -54,6 +56,8 @@ pub struct Settings {
     pub bounds: Bounds,
     /// How long finished history is kept.
     pub keep: Duration,
+    /// Where spans and counts go.
+    pub telemetry: Telemetry,
 }
 
 /// What a node holds in memory at most.
@@ -147,10 +151,13 @@ impl Node {
         let (failure, failed) = watch::channel(false);
         let (supervisor, _) = Actor::spawn(None, Supervisor, failure).await?;
         let supervisor = supervisor.get_cell();
-        let providers = start_providers(settings.providers, &supervisor).await?;
-        let mut sites = start_sites(settings.sites, &supervisor).await?;
+        let telemetry = settings.telemetry;
+        let providers = start_providers(settings.providers, &telemetry, &supervisor).await?;
+        let mut sites = start_sites(settings.sites, &telemetry, &supervisor).await?;
         let clients = std::mem::take(&mut sites.clients);
         let bounds = settings.bounds;
+        let by_nats = log.durability().profile.starts_with("nats");
+        let messaging_system = if by_nats { "nats" } else { "copydesk_log" };
         let world = Arc::new(World {
             log,
             snapshots,
@@ -168,8 +175,13 @@ impl Node {
             started_at: recovery.end,
             known_posts: AtomicU64::new(recovery.known_posts),
             dead_letters: AtomicI64::new(recovery.dead_letters),
+            credits: Arc::new(Semaphore::new(bounds.posts_busy_max)),
+            credits_max: bounds.posts_busy_max,
+            messaging_system,
             owner: rand::random(),
+            telemetry,
         });
+        observe::observe(&world);
         let start = dispatcher::Start {
             world: Arc::clone(&world),
             recovery,
@@ -180,11 +192,12 @@ impl Node {
             Actor::spawn_linked(None, Dispatcher, start, supervisor.clone()).await?;
         let mut receivers = HashMap::new();
         for (id, rules) in &world.sources {
-            let world = Arc::clone(&world);
-            let admission = Admission { world, backlog_max: bounds.backlog_max };
+            let admission =
+                Admission { world: Arc::clone(&world), backlog_max: bounds.backlog_max };
             let (actor, _) =
                 Actor::spawn_linked(None, ReceiverActor, admission, supervisor.clone()).await?;
-            receivers.insert(id.clone(), Receiver::new(Arc::clone(rules), actor));
+            let telemetry = world.telemetry.clone();
+            receivers.insert(id.clone(), Receiver::new(Arc::clone(rules), actor, telemetry));
         }
         let desk = Desk::new(Arc::clone(&world), dispatcher.clone());
         let stopping = CancellationToken::new();
@@ -225,10 +238,12 @@ impl Node {
 
 async fn start_providers(
     providers: Vec<EnrichmentArguments>,
+    telemetry: &Telemetry,
     supervisor: &ActorCell,
 ) -> Result<HashMap<ProviderId, ActorRef<EnrichmentMessage>>, StartError> {
     let mut actors = HashMap::new();
-    for start in providers {
+    for mut start in providers {
+        start.telemetry = telemetry.clone();
         let id = start.id.clone();
         let (actor, _) =
             Actor::spawn_linked(None, EnrichmentActor, start, supervisor.clone()).await?;
@@ -237,9 +252,14 @@ async fn start_providers(
     Ok(actors)
 }
 
-async fn start_sites(sites: Vec<Site>, supervisor: &ActorCell) -> Result<Sites, StartError> {
+async fn start_sites(
+    sites: Vec<Site>,
+    telemetry: &Telemetry,
+    supervisor: &ActorCell,
+) -> Result<Sites, StartError> {
     let mut started = Sites::default();
-    for site in sites {
+    for mut site in sites {
+        site.telemetry = telemetry.clone();
         let id = site.id.clone();
         if site.kind.takes_suggestions() {
             started.suggesting.insert(id.clone());

@@ -29,6 +29,7 @@ use crate::enrichment::provider::{Provider, Question, Reply};
 use crate::enrichment::recipe::Recipe;
 use crate::enrichment::{EnrichmentArguments, Limits, RATE_LIMITED};
 use crate::records::Subjects;
+use crate::telemetry::Telemetry;
 use crate::{EnrichmentSettings, World, retention};
 
 const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
@@ -70,11 +71,11 @@ fn settings(log: &MemoryLog) -> Settings {
         routes: RouteTable::new(vec![route]).unwrap(),
         plans: HashMap::from([("r1".parse().unwrap(), plan)]),
         enrichments: HashMap::from([("summary".parse().unwrap(), made)]),
-        providers: vec![EnrichmentArguments {
-            id: "builtin".parse().unwrap(),
-            provider: Arc::new(Builtin),
+        providers: vec![EnrichmentArguments::new(
+            "builtin".parse().unwrap(),
+            Arc::new(Builtin),
             limits,
-        }],
+        )],
         fallbacks: HashMap::new(),
         sites: Vec::new(),
         tries: Tries {
@@ -86,6 +87,7 @@ fn settings(log: &MemoryLog) -> Settings {
         },
         bounds: Bounds { posts_busy_max: 4, posts_idle_max: 2, backlog_max: 1_000 },
         keep: Duration::from_secs(86_400),
+        telemetry: Telemetry::default(),
     }
 }
 
@@ -195,7 +197,7 @@ async fn another_provider_takes_over_while_one_is_not_there() {
         let away = Arc::new(Away(failure, AtomicU32::new(0)));
         let limits = settings.providers[0].limits.clone();
         let provider: Arc<dyn Provider> = away.clone();
-        settings.providers.push(EnrichmentArguments { id: main.clone(), provider, limits });
+        settings.providers.push(EnrichmentArguments::new(main.clone(), provider, limits));
         for plan in settings.plans.values_mut() {
             plan.steps[0].provider = main.clone();
         }

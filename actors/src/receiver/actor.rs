@@ -14,8 +14,10 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::message::{Receipt, ReceiverMessage};
+use super::publishing::Publishing;
 use crate::World;
 use crate::records::{Intake, Subjects};
+use crate::telemetry::Mailbox;
 
 /// The actor; its state is [`Admission`].
 #[derive(Debug)]
@@ -51,6 +53,7 @@ impl Actor for ReceiverActor {
     ) -> Result<(), ActorProcessingErr> {
         let ReceiverMessage::Store(webhook, reply) = message;
         let world = Arc::clone(&admission.world);
+        world.telemetry.taken(Mailbox::Receivers);
         if world.backlog() >= admission.backlog_max {
             let refusal = Code::Overloaded.refuse("too many events wait; send again later");
             let _ = reply.send(Err(refusal.retry_after_s(RETRY_OVERLOADED_S)));
@@ -71,9 +74,12 @@ const RETRY_OVERLOADED_S: u32 = 30;
 async fn store(world: &World, webhook: VerifiedWebhook) -> Result<Receipt, Refusal> {
     let key = webhook.post.clone();
     let route = world.routes.route(&webhook).map(|route| route.id.clone());
-    let intake = intake_of(webhook, route);
+    let mut intake = intake_of(webhook, route);
+    let publishing = Publishing::begin(world, &mut intake);
     let append = world.log.append(intake.record(&key));
-    match tokio::time::timeout(Duration::from_millis(APPEND_TIMEOUT_MS), append).await {
+    let appended = tokio::time::timeout(Duration::from_millis(APPEND_TIMEOUT_MS), append).await;
+    publishing.end(world, &intake, appended.as_ref().ok().and_then(|a| a.as_ref().ok()));
+    match appended {
         Ok(Ok(Appended::Stored(_))) => {
             world.backlog.fetch_add(1, Ordering::Relaxed);
             Ok(Receipt { event_id: intake.event_id, duplicate: false })

@@ -7,9 +7,12 @@
 
 mod actor;
 mod message;
+mod publishing;
+mod taking;
 
 pub use actor::{Admission, ReceiverActor};
 pub use message::{Receipt, ReceiverMessage};
+pub use taking::{Came, Taking};
 
 use std::sync::Arc;
 
@@ -21,19 +24,31 @@ use ractor::ActorRef;
 use tokio::sync::oneshot;
 
 use crate::World;
+use crate::telemetry::{Mailbox, Telemetry};
 
 /// A source's way in.
 #[derive(Debug, Clone)]
 pub struct Receiver {
     rules: Arc<SourceRules>,
     actor: ActorRef<ReceiverMessage>,
+    telemetry: Telemetry,
 }
 
 impl Receiver {
     /// The way in of the source with these rules, through its actor.
     #[must_use]
-    pub const fn new(rules: Arc<SourceRules>, actor: ActorRef<ReceiverMessage>) -> Self {
-        Self { rules, actor }
+    pub const fn new(
+        rules: Arc<SourceRules>,
+        actor: ActorRef<ReceiverMessage>,
+        telemetry: Telemetry,
+    ) -> Self {
+        Self { rules, actor, telemetry }
+    }
+
+    /// Where spans and counts go.
+    #[must_use]
+    pub const fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
     }
 
     /// The site its webhooks are about.
@@ -60,6 +75,7 @@ impl Receiver {
             .retry_after_s(5);
         let (reply, answer) = oneshot::channel();
         let message = ReceiverMessage::Store(Box::new(webhook), reply);
+        self.telemetry.sent(Mailbox::Receivers);
         self.actor.cast(message).map_err(|_| STOPPED)?;
         answer.await.unwrap_or(Err(STOPPED))
     }

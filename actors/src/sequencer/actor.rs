@@ -1,14 +1,13 @@
 //! The loop of one post.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use copydesk_core::content::PostText;
 use copydesk_core::post::{
     Effect, IntakePosition, PostCommand, PostEvent, PostState, Rejection, RunId, Step, Turn,
-    next_wake, outstanding, react,
+    next_wake, outstanding, react, waits_for,
 };
 use copydesk_eventlog::{AppendError, Record, Sequence};
 use copydesk_proto::{PostId, PostKey, Timestamp};
@@ -20,6 +19,7 @@ use super::effects::{Job, payload_of};
 use super::load::{Loaded, load, save};
 use super::message::{Answered, Rest, SequencerMessage};
 use super::reports::reports;
+use super::trail::{Intakes, LINKS_MAX, Trail};
 use crate::World;
 use crate::delivery::DeliveryMessage;
 use crate::dispatcher::DispatcherMessage;
@@ -65,13 +65,14 @@ pub struct Post {
     /// Intake records up to here are in the log but not in the mailbox.
     behind: Option<Sequence>,
     /// Intake records at hand, by position, until their run has ended.
-    intakes: BTreeMap<IntakePosition, Arc<Intake>>,
+    intakes: Intakes,
     /// The text at work.
     text: Option<(RunId, Arc<PostText>)>,
     /// Messages of the dispatcher received in this life; it compares that with what it sent.
     received: u64,
     /// The timer set last, so that it is not set again.
     timer: Option<Timestamp>,
+    trail: Trail,
 }
 
 impl std::fmt::Debug for Post {
@@ -101,10 +102,11 @@ impl Actor for Sequencer {
             pending: Vec::new(),
             flushing: false,
             behind: None,
-            intakes: BTreeMap::new(),
+            intakes: Intakes::new(),
             text: None,
             received: 0,
             timer: None,
+            trail: Trail::default(),
         })
     }
 
@@ -154,13 +156,23 @@ impl Post {
         myself: &ActorRef<SequencerMessage>,
     ) -> Result<(), ActorProcessingErr> {
         let Start { world, key, .. } = &self.start;
-        let Loaded { state, last, events, unsaved } =
-            load(&*world.log, &*world.snapshots, key, &self.subjects).await?;
+        let loaded = load(&*world.log, &*world.snapshots, key, &self.subjects).await?;
+        let Loaded { state, last, events, unsaved, from_snapshot, run: tail } = loaded;
+        if last != Sequence(0) {
+            world.telemetry.metrics().load(from_snapshot);
+        }
         if last == Sequence(0) {
             world.known_posts.fetch_add(1, Ordering::Relaxed);
         }
         self.dead = i64::try_from(state.dead.len()).unwrap_or(i64::MAX);
         (self.state, self.last, self.events, self.unsaved) = (state, last, events, unsaved);
+        if let Some(run) = self.state.run.clone() {
+            self.leading_intake(run.id).await?;
+            for (position, _) in tail.absorbed.iter().take(LINKS_MAX) {
+                self.leading_intake(RunId(*position)).await?;
+            }
+            self.trail.go_on(&self.start.world, &run, &self.intakes, tail);
+        }
         self.act(outstanding(&self.state), myself).await
     }
 
@@ -217,6 +229,8 @@ impl Post {
         for (reply, decided) in replies {
             let _ = reply.send(decided);
         }
+        let waits = waits_for(&self.state, &policy, now);
+        self.start.world.telemetry.waits().set(&self.start.key, waits);
         self.act(events.iter().filter_map(react).collect(), myself).await?;
         self.rest(wake_at, myself)
     }
@@ -252,20 +266,21 @@ impl Post {
         if events.is_empty() {
             return Ok(events);
         }
+        self.fetch_intakes(&events).await?;
         let Start { world, key, .. } = &self.start;
         let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
+        let trace = self.trail.note(world, key, &events, &self.intakes, now);
         let decision = Decision {
             summary: summarise(&self.state, wake_at, self.events + count),
             events,
             decided_at: now,
-            trace: self
-                .state
-                .run
-                .as_ref()
-                .and_then(|run| self.intakes.get(&run.id.0).and_then(|intake| intake.trace)),
+            trace,
             owner: world.owner,
         };
-        match world.log.append(decision.record(&self.subjects.decisions, self.last)).await {
+        let began = Instant::now();
+        let appended = world.log.append(decision.record(&self.subjects.decisions, self.last)).await;
+        world.telemetry.metrics().append("ev", appended.is_ok(), began.elapsed());
+        match appended {
             Ok(appended) => self.last = appended.sequence(),
             Err(error @ AppendError::WrongLastSequence { .. }) => {
                 warn!(post = %key, "another owner decides for this post; stepping down");
@@ -273,6 +288,7 @@ impl Post {
             }
             Err(error) => return Err(error.into()),
         }
+        self.trail.tell(world, key, now);
         self.events += count;
         self.unsaved += count;
         world
@@ -304,6 +320,23 @@ impl Post {
         }
     }
 
+    /// Has the intake records at hand that runs begin with or take the place of. Most came with
+    /// this turn; after a restart they are in the log only.
+    async fn fetch_intakes(&mut self, events: &[PostEvent]) -> Result<(), ActorProcessingErr> {
+        let mut linked = 0;
+        for event in events {
+            if let PostEvent::RunStarted { run, .. } | PostEvent::RunResumed { run } = event {
+                self.leading_intake(*run).await?;
+            } else if let PostEvent::Ended { position, .. } = event
+                && linked < LINKS_MAX
+            {
+                linked += 1;
+                self.leading_intake(RunId(*position)).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Drops the bodies and texts of events that no longer wait or run.
     fn forget_finished(&mut self) {
         let run = self.state.run.as_ref().map(|r| r.id);
@@ -331,7 +364,9 @@ impl Post {
                 .text_of(run.id, intake.as_deref())
                 .filter(|text| run.input.is_none_or(|input| input.hash == text.input_hash()));
             let (world, key) = (Arc::clone(&self.start.world), self.start.key.clone());
-            let job = Job { world, key, run, intake, text };
+            let (trace, event) = self.trail.of(run.id);
+            let attempt = effect.attempt;
+            let job = Job { world, key, run, intake, text, trace, event, attempt };
             let myself = myself.clone();
             tokio::spawn(async move {
                 let answered = match effect.step {

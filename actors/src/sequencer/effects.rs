@@ -14,12 +14,14 @@ use copydesk_proto::{PostKey, ProviderId, TraceContext};
 use tracing::debug;
 
 use super::message::Answered;
+use super::step_span::{StepSpan, written};
 use crate::World;
 use crate::delivery::{self, Made, ReadPost, WriteOutcome, deliver};
 use crate::enrichment::provider::{Question, Reply};
 use crate::enrichment::recipe::Recipe;
 use crate::enrichment::{RATE_LIMITED, ask};
 use crate::records::Intake;
+use crate::telemetry::Mailbox;
 
 /// A run as its effects need it, detached from the post's state.
 #[derive(Debug, Clone)]
@@ -31,15 +33,17 @@ pub(super) struct Job {
     pub intake: Option<Arc<Intake>>,
     /// The text at work, once it is at hand.
     pub text: Option<Arc<PostText>>,
+    /// The trace of the run.
+    pub trace: Option<TraceContext>,
+    /// The id of the event that leads the run.
+    pub event: Arc<str>,
+    /// Which try, from 1.
+    pub attempt: u32,
 }
 
 impl Job {
     fn id(&self) -> RunId {
         self.run.id
-    }
-
-    fn trace(&self) -> Option<TraceContext> {
-        self.intake.as_ref().and_then(|i| i.trace)
     }
 
     /// `<log>-<site>-<post>-<suffix>`: constant over all tries, unlike any other post's.
@@ -64,13 +68,22 @@ impl Job {
 
     async fn read_post(&self) -> Result<ReadPost, Failure> {
         let wants_terms = |field: &Field| matches!(field, Field::Tags | Field::Categories);
+        let step = StepSpan::begin(self);
         let read = delivery::Read {
             key: self.key.clone(),
             with_terms: self.run.steps.iter().any(|s| wants_terms(&s.plan.field)),
-            trace: self.trace(),
+            trace: step.trace,
         };
-        let site = self.world.sites.get(&self.key.site).ok_or_else(no_site)?;
-        deliver(site, |reply| delivery::DeliveryMessage::Read(read, reply)).await
+        let outcome = match self.world.sites.get(&self.key.site) {
+            Some(site) => {
+                self.world.telemetry.sent(Mailbox::Sites);
+                deliver(site, |reply| delivery::DeliveryMessage::Read(read, reply)).await
+            }
+            None => Err(no_site()),
+        };
+        let said = outcome.as_ref().map(|post| if post.found { "found" } else { "gone" });
+        step.delivered(self, "read", said);
+        outcome
     }
 
     /// Asks for the enrichment at `place` of the plan.
@@ -109,16 +122,19 @@ impl Job {
         let plan = &self.run.steps.get(usize::from(place)).ok_or_else(no_enrichment)?.plan;
         let settings = self.world.enrichments.get(&plan.enrichment).ok_or_else(no_enrichment)?;
         let recipe: Recipe = settings.recipe;
+        let step = StepSpan::begin(self);
         let question = Question {
             recipe,
             field: plan.field.clone(),
             text: Arc::clone(text),
             call_id: self.name(&format!("{}-{place}", self.run.id.0.0)),
-            trace: self.trace(),
+            trace: step.trace,
             max_output_tokens: recipe.output_tokens_max(),
         };
-        let Reply { value, model, input_tokens, output_tokens, cost_microdollars } =
-            self.ask_first_there(&plan.provider, question).await?;
+        let answer = self.ask_first_there(&plan.provider, question).await;
+        let name = format!("enrich {}", plan.enrichment);
+        step.end(self, name, "answered", answer.as_ref().err());
+        let Reply { value, model, input_tokens, output_tokens, cost_microdollars, .. } = answer?;
         Ok(Answer {
             enrichment: plan.enrichment.clone(),
             value,
@@ -135,6 +151,7 @@ impl Job {
         let mut id = id;
         loop {
             let provider = self.world.providers.get(id).ok_or_else(no_enrichment)?;
+            self.world.telemetry.sent(Mailbox::Providers);
             match (ask(provider, question.clone()).await, self.world.fallbacks.get(id)) {
                 (Err(failure), Some(next))
                     if failure.class == FailureClass::Unavailable
@@ -154,13 +171,16 @@ impl Job {
         let Some(Write { number, fields }) = self.run.write.clone() else {
             return plain(PostCommand::Tick);
         };
+        let step = StepSpan::begin(&self);
         let outcome = match self.world.sites.get(&self.key.site) {
             Some(site) => {
-                let write = Box::new(self.write_request(number.0, fields));
+                let write = Box::new(self.write_request(number.0, fields, step.trace));
+                self.world.telemetry.sent(Mailbox::Sites);
                 deliver(site, |reply| delivery::DeliveryMessage::Write(write, reply)).await
             }
             None => Err(no_site()),
         };
+        step.delivered(&self, "write", outcome.as_ref().map(written));
         let result = outcome.map(|outcome| match outcome {
             WriteOutcome::Applied { stored, kept, suggested, .. } => {
                 WriteResult::Applied { stored, kept, suggested }
@@ -172,7 +192,12 @@ impl Job {
         plain(PostCommand::Written { run, write: number, result })
     }
 
-    fn write_request(&self, number: u64, mut fields: Vec<FieldWrite>) -> delivery::Write {
+    fn write_request(
+        &self,
+        number: u64,
+        mut fields: Vec<FieldWrite>,
+        trace: Option<TraceContext>,
+    ) -> delivery::Write {
         let answered = self.run.steps.iter().filter_map(|step| {
             let answer = step.answer.as_ref()?;
             Some(Made {
@@ -215,7 +240,7 @@ impl Job {
             fields,
             made,
             metadata,
-            trace: self.trace(),
+            trace,
         }
     }
 

@@ -1,8 +1,8 @@
 //! A post's state from its snapshot and the tail of its history.
 
-use copydesk_core::post::{PostState, codec, evolve};
+use copydesk_core::post::{End, IntakePosition, PostEvent, PostState, Step, codec, evolve};
 use copydesk_eventlog::{EventLog, ReadError, Sequence, Snapshot, SnapshotStore};
-use copydesk_proto::PostKey;
+use copydesk_proto::{PostKey, Timestamp, TraceContext};
 use tracing::warn;
 
 use crate::records::{BadRecord, Decision, Subjects};
@@ -21,6 +21,48 @@ pub(crate) struct Loaded {
     pub events: u64,
     /// Events that the snapshot does not hold.
     pub unsaved: u64,
+    /// Whether a snapshot was of use.
+    pub from_snapshot: bool,
+    /// What the records say of the run at work beside its state.
+    pub run: RunTail,
+}
+
+/// What the trail of a run needs to go on, as far as the records after the snapshot have it.
+#[derive(Debug, Default)]
+pub(crate) struct RunTail {
+    /// Its context, by the last decision.
+    pub trace: Option<TraceContext>,
+    /// Which process decided last.
+    pub owner: u64,
+    /// When it began.
+    pub began: Option<Timestamp>,
+    /// Steps that failed and wait for their next try: since when, and the failure's code.
+    pub failed: Vec<(Step, Timestamp, String)>,
+    /// Events whose place it took.
+    pub absorbed: Vec<(IntakePosition, IntakePosition)>,
+}
+
+impl RunTail {
+    fn take(&mut self, decision: &Decision) {
+        (self.trace, self.owner) = (decision.trace, decision.owner);
+        for event in &decision.events {
+            if let PostEvent::RunStarted { .. } | PostEvent::RunResumed { .. } = event {
+                self.began = Some(decision.decided_at);
+                self.failed.clear();
+            } else if let PostEvent::AttemptFailed {
+                step, failure, at, retry_at: Some(_), ..
+            } = event
+            {
+                self.failed.push((*step, *at, failure.code.clone()));
+            } else if let PostEvent::StepAsked { step, .. } = event {
+                self.failed.retain(|(failed, ..)| failed != step);
+            } else if let PostEvent::Ended { position, end: End::Superseded { by } } = event {
+                // Only those of the newest run are of use.
+                self.absorbed.retain(|(_, place)| place == by);
+                self.absorbed.push((*position, *by));
+            }
+        }
+    }
 }
 
 /// Why a post cannot be loaded.
@@ -48,8 +90,10 @@ pub(crate) async fn load(
         let before = Sequence(sequence.0.saturating_sub(1));
         let page = log.history(&subjects.decisions, before, 1).await.map_err(LoadError::Read)?;
         if let Some(record) = page.first().filter(|r| r.sequence == sequence) {
-            let events = Decision::read(record).map_err(LoadError::Record)?.summary.events;
-            post = Loaded { state, last: sequence, events, unsaved: 0 };
+            let decision = Decision::read(record).map_err(LoadError::Record)?;
+            let (events, from_snapshot) = (decision.summary.events, true);
+            post = Loaded { state, last: sequence, events, from_snapshot, ..Loaded::default() };
+            post.run.take(&decision);
         }
     }
     loop {
@@ -59,6 +103,7 @@ pub(crate) async fn load(
             let decision = Decision::read(record).map_err(LoadError::Record)?;
             post.state = decision.events.iter().fold(std::mem::take(&mut post.state), evolve);
             post.last = record.sequence;
+            post.run.take(&decision);
             post.events = decision.summary.events;
             post.unsaved += u64::try_from(decision.events.len()).unwrap_or(u64::MAX);
         }

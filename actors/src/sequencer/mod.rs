@@ -12,6 +12,8 @@ mod effects;
 mod load;
 mod message;
 mod reports;
+mod step_span;
+mod trail;
 
 pub use actor::{Post, Sequencer, Start};
 pub use message::{Answered, Operation, Rest, SequencerMessage};

@@ -539,7 +539,7 @@ fn overtook(effective: Effective, run: &Run) -> bool {
 }
 
 /// When a step may be asked for: `None` while it is not to be asked, or held.
-fn ask_at(
+pub(super) fn ask_at(
     state: &PostState,
     run: &Run,
     step: Step,
@@ -590,7 +590,7 @@ fn group_len(state: &PostState, coalesce: Coalesce) -> usize {
 }
 
 /// When the next run may start; `None` when nothing waits or its route is gone.
-fn start_at(state: &PostState, policy: &Policy) -> Option<Timestamp> {
+pub(super) fn start_at(state: &PostState, policy: &Policy) -> Option<Timestamp> {
     let head = state.waiting.front()?;
     let plan = policy.plans.get(head.route.as_ref()?)?;
     let gap = match (head.version, state.effective.and_then(|e| e.version)) {

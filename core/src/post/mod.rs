@@ -17,6 +17,7 @@ mod event;
 mod policy;
 mod react;
 mod state;
+mod wait;
 
 #[cfg(test)]
 #[expect(
@@ -45,3 +46,4 @@ pub use state::{
     AskWindow, DeadLetter, Effective, PaidAnswer, Phase, PostState, Progress, Run, RunStep,
     SeenKey, Write, evolve,
 };
+pub use wait::{Wait, waits_for};

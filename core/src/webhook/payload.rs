@@ -1,6 +1,6 @@
 //! What a webhook says: its fields, judged once and kept in one parsed form.
 
-use copydesk_proto::{PostId, SiteId};
+use copydesk_proto::{PostId, SiteId, Timestamp};
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -144,6 +144,12 @@ impl Payload {
     #[must_use]
     pub fn status(&self) -> Option<&str> {
         self.field("status").and_then(Value::as_str)
+    }
+
+    /// When the post was saved, where the sender says: the beginning of the trace it names.
+    #[must_use]
+    pub fn saved_at(&self) -> Option<Timestamp> {
+        self.field("saved_at").and_then(Value::as_i64).filter(|ms| *ms > 0).map(Timestamp)
     }
 
     /// A provider's summary of the item.

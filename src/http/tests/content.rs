@@ -10,7 +10,7 @@ use copydesk_core::webhook::{Head, SourceRules, verify};
 use copydesk_proto::{SourceId, Timestamp};
 
 use super::client::Client;
-use crate::http::{Drain, Ingress, Intake, Receipt, Server, Storing};
+use crate::http::{Arrival, Drain, Ingress, Intake, Receipt, Server, Storing};
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 const NOW: i64 = 1_700_000_000;
@@ -23,7 +23,13 @@ impl Intake for Verifying {
         path.strip_prefix("/webhooks/")?.parse().ok()
     }
 
-    fn receive(&self, _: &SourceId, head: &Head<'_>, body: Bytes) -> Result<Storing, Refusal> {
+    fn receive(
+        &self,
+        _: &SourceId,
+        head: &Head<'_>,
+        body: Bytes,
+        _: Arrival,
+    ) -> Result<Storing, Refusal> {
         verify(&self.0, head, &body, Timestamp(NOW * 1_000))?;
         Ok(Box::pin(async { Ok(Receipt { event_id: "e-1".to_owned(), duplicate: false }) }))
     }

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{Drain, Ingress, Intake, Receipt, Server, Storing};
+use super::{Arrival, Drain, Ingress, Intake, Receipt, Server, Storing};
 use client::Client;
 
 /// Stands for all that is behind the ingress: takes bodies whose length the `x-length` header
@@ -30,13 +30,14 @@ struct Stub {
 }
 
 struct Shared(Arc<Stub>);
+type Taken = Result<Storing, Refusal>;
 
 impl Intake for Shared {
     fn knows(&self, path: &str) -> Option<SourceId> {
         matches!(path, "/webhooks/news" | "/hooks/own").then(|| "news".parse().unwrap())
     }
 
-    fn receive(&self, source: &SourceId, head: &Head<'_>, body: Bytes) -> Result<Storing, Refusal> {
+    fn receive(&self, source: &SourceId, head: &Head<'_>, body: Bytes, _: Arrival) -> Taken {
         assert_eq!((source.as_str(), head.method), ("news", "POST"));
         assert!(head.peer.is_some_and(|peer| peer.is_loopback()));
         let signed = head.headers.iter().find(|(name, _)| *name == "x-length");

@@ -1,5 +1,6 @@
 //! An AI service that speaks `/chat/completions`: repeats the post's mark as its summary.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,9 +26,10 @@ pub(crate) struct Call {
 #[derive(Debug)]
 struct Service {
     calls: Mutex<Vec<Call>>,
-    failing_percent: u64,
-    latency: Duration,
+    failing_percent: AtomicU64,
+    latency_ms: AtomicU64,
     random: Mutex<Random>,
+    declines: AtomicBool,
 }
 
 /// A running service.
@@ -43,9 +45,10 @@ impl Ai {
     pub(crate) async fn start(failing_percent: u64, latency: Duration, seed: u64) -> Self {
         let service = Arc::new(Service {
             calls: Mutex::default(),
-            failing_percent,
-            latency,
+            failing_percent: AtomicU64::new(failing_percent),
+            latency_ms: AtomicU64::new(u64::try_from(latency.as_millis()).unwrap()),
             random: Mutex::new(Random::new(seed)),
+            declines: AtomicBool::new(false),
         });
         let router = Router::new()
             .route("/v1/chat/completions", post(chat))
@@ -54,6 +57,18 @@ impl Ai {
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { service, base_url }
+    }
+
+    /// From now on, so many of a hundred requests fail, and each takes so long.
+    pub(crate) fn become_so(&self, failing_percent: u64, latency: Duration) {
+        self.service.failing_percent.store(failing_percent, Ordering::Relaxed);
+        let ms = u64::try_from(latency.as_millis()).unwrap();
+        self.service.latency_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// From now on, declines to work on what it is asked.
+    pub(crate) fn declines(&self, declines: bool) {
+        self.service.declines.store(declines, Ordering::Relaxed);
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
@@ -65,13 +80,17 @@ async fn chat(State(service): State<Arc<Service>>, headers: HeaderMap, body: Str
     let (post, version) = marked(&body).unwrap_or((0, 0));
     let (fails, kind) = {
         let mut random = service.random.lock().unwrap();
-        (random.percent(service.failing_percent), random.below(10))
+        (random.percent(service.failing_percent.load(Ordering::Relaxed)), random.below(10))
     };
     let traceparent = headers.get("traceparent").and_then(|v| v.to_str().ok()).map(str::to_owned);
     let call = Call { at_ms: now_ms(), post, version, answered: !fails, traceparent };
     service.calls.lock().unwrap().push(call);
-    if !service.latency.is_zero() {
-        tokio::time::sleep(service.latency).await;
+    let latency_ms = service.latency_ms.load(Ordering::Relaxed);
+    if latency_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(latency_ms)).await;
+    }
+    if service.declines.load(Ordering::Relaxed) {
+        return axum::Json(answer(post, version, "content_filter")).into_response();
     }
     match (fails, kind) {
         (true, 0) => {
@@ -81,16 +100,16 @@ async fn chat(State(service): State<Arc<Service>>, headers: HeaderMap, body: Str
         }
         (true, 1..=4) => (StatusCode::TOO_MANY_REQUESTS, "slow down").into_response(),
         (true, _) => (StatusCode::INTERNAL_SERVER_ERROR, "broken").into_response(),
-        (false, _) => axum::Json(answer(post, version)).into_response(),
+        (false, _) => axum::Json(answer(post, version, "stop")).into_response(),
     }
 }
 
-fn answer(post: u64, version: u64) -> Value {
+fn answer(post: u64, version: u64, finish_reason: &str) -> Value {
     let summary = json!({"summary": super::mark(post, version)});
     json!({
         "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "stand-in-1",
         "choices": [{
-            "index": 0, "finish_reason": "stop",
+            "index": 0, "finish_reason": finish_reason,
             "message": {"role": "assistant", "content": summary.to_string()},
         }],
         "usage": {"prompt_tokens": 50, "completion_tokens": 10, "total_tokens": 60},

@@ -3,6 +3,7 @@
 
 pub(crate) mod ai;
 pub(crate) mod node;
+pub(crate) mod otlp;
 pub(crate) mod sender;
 pub(crate) mod site;
 

@@ -149,7 +149,15 @@ enrich = ["summary"]
         response.json().await.unwrap()
     }
 
-    fn access(&self) -> (String, String) {
+    /// What a Prometheus would be shown: on the admin listener, without its token.
+    pub(crate) async fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.access().0);
+        let response = self.client.get(url).send().await.unwrap();
+        assert!(response.status().is_success(), "{}", response.status());
+        response.text().await.unwrap()
+    }
+
+    pub(crate) fn access(&self) -> (String, String) {
         let text = std::fs::read_to_string(self.data_dir().join("admin.json")).unwrap();
         let access: Value = serde_json::from_str(&text).unwrap();
         let field = |name: &str| access[name].as_str().unwrap().to_owned();

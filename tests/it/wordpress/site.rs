@@ -150,15 +150,23 @@ impl WordPress {
 
     /// What the relay has sent about a post: event and status.
     pub(crate) fn relayed(&self, post: u64) -> Vec<(String, u64)> {
+        let sent = |line: Value| {
+            (line["event"].as_str().unwrap().to_owned(), line["status"].as_u64().unwrap())
+        };
+        self.relay_log(post).into_iter().map(sent).collect()
+    }
+
+    /// The `traceparent` of each webhook about a post.
+    pub(crate) fn traceparents(&self, post: u64) -> Vec<String> {
+        let sent = |line: Value| line["traceparent"].as_str().unwrap().to_owned();
+        self.relay_log(post).into_iter().map(sent).collect()
+    }
+
+    fn relay_log(&self, post: u64) -> Vec<Value> {
         let path = PathBuf::from(self.fact("logs")).join("relay.jsonl");
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        text.lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap())
-            .filter(|line| line["post"] == post)
-            .map(|line| {
-                (line["event"].as_str().unwrap().to_owned(), line["status"].as_u64().unwrap())
-            })
-            .collect()
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["post"] == post).collect()
     }
 
     /// Waits until the relay has sent so many webhooks about the post and the node has ended them

@@ -37,6 +37,7 @@ add_action('publish_post', function ($post_id, $post, $old_status): void {
         'post_id'         => (int) $post_id,
         'site'            => setting('COPYDESK_TEST_RELAY_SITE') ?: sanitize_title(get_bloginfo('name')),
         'idempotency_key' => $key,
+        'saved_at'        => (int) floor(microtime(true) * 1000),
     ]);
     $timestamp = (string) time();
     $headers = [

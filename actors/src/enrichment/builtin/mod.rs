@@ -59,6 +59,7 @@ fn answer(question: &Question) -> Result<Reply, Failure> {
         input_tokens: 0,
         output_tokens: 0,
         cost_microdollars: 0,
+        finish_reason: "stop",
     })
 }
 

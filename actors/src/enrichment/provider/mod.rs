@@ -45,6 +45,19 @@ pub struct Reply {
     pub output_tokens: u32,
     /// Price of all calls made, in millionths of a dollar, rounded up.
     pub cost_microdollars: u64,
+    /// Why the last answer ended: `stop`, `length`, …
+    pub finish_reason: &'static str,
+}
+
+/// Whom a provider asks, as spans and metrics name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Face<'a> {
+    /// `openai`, `anthropic`; `copydesk` where no call leaves the process.
+    pub system: &'static str,
+    /// The model asked for.
+    pub model: &'a str,
+    /// The host asked; `None` where no call leaves the process.
+    pub host: Option<&'a str>,
 }
 
 /// An AI service.
@@ -56,6 +69,11 @@ pub struct Reply {
 ///   or with a [`Failure`] in words an operator can act on, without post content or secrets.
 /// - Dropping the future abandons the call; the service may still bill it.
 pub trait Provider: Send + Sync + 'static {
+    /// Whom it asks.
+    fn face(&self) -> Face<'_> {
+        Face { system: "copydesk", model: "builtin", host: None }
+    }
+
     /// Asks the question.
     fn ask<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Reply, Failure>>;
 }

@@ -64,6 +64,7 @@ fn reply() -> Reply {
         input_tokens: 10,
         output_tokens: 5,
         cost_microdollars: 3,
+        finish_reason: "stop",
     }
 }
 
@@ -80,14 +81,20 @@ async fn spawn(
     provider: Arc<dyn Provider>,
     limits: Limits,
 ) -> (ActorRef<EnrichmentMessage>, JoinHandle<()>) {
-    let arguments = EnrichmentArguments { id: "main".parse().unwrap(), provider, limits };
+    let arguments = EnrichmentArguments::new("main".parse().unwrap(), provider, limits);
     Actor::spawn(None, EnrichmentActor, arguments).await.unwrap()
 }
 
 fn send(actor: &ActorRef<EnrichmentMessage>) -> oneshot::Receiver<Result<Reply, Failure>> {
     let (reply, answer) = oneshot::channel();
     let question = question(Recipe::Summary);
-    actor.cast(EnrichmentMessage::Ask(Box::new(Ask { question, reply }))).unwrap();
+    actor
+        .cast(EnrichmentMessage::Ask(Box::new(Ask {
+            question,
+            since: std::time::SystemTime::now(),
+            reply,
+        })))
+        .unwrap();
     answer
 }
 

@@ -51,6 +51,7 @@ async fn an_openai_service_is_asked_and_booked() {
             output_tokens: 20,
             // 100 × 0.15 + 20 × 0.6 millionths.
             cost_microdollars: 27,
+            finish_reason: "stop",
         }
     );
     let asked = &stub.asked()[0];

@@ -20,7 +20,7 @@ use genai::{Client, Headers, ModelIden, ServiceTarget};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::{Prices, Provider, Question, Reply, estimate_tokens};
+use super::{Face, Prices, Provider, Question, Reply, estimate_tokens};
 use crate::enrichment::recipe::{self, Misfit, Prompt};
 
 /// Longest model name kept from an answer, in bytes: it is stored with every result.
@@ -193,6 +193,15 @@ impl Network {
 }
 
 impl Provider for Network {
+    fn face(&self) -> Face<'_> {
+        let system = match self.settings.kind {
+            Kind::OpenAi => "openai",
+            Kind::Anthropic => "anthropic",
+        };
+        let host = self.settings.base_url.host_str();
+        Face { system, model: &self.settings.model, host }
+    }
+
     fn ask<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Reply, Failure>> {
         Box::pin(self.ask_model(question))
     }
@@ -236,6 +245,17 @@ impl ModelAnswer {
         let stop = response.stop_reason.clone();
         let usage = response.usage.clone();
         Self { text: response.into_first_text().unwrap_or_default(), stop, usage, model }
+    }
+
+    /// The service's word for it may be anything; ours are few.
+    const fn finish_reason(&self) -> &'static str {
+        match &self.stop {
+            Some(StopReason::Completed(_) | StopReason::StopSequence(_)) | None => "stop",
+            Some(StopReason::MaxTokens(_)) => "length",
+            Some(StopReason::ContentFilter(_)) => "content_filter",
+            Some(StopReason::ToolCall(_)) => "tool_calls",
+            Some(StopReason::Other(_)) => "other",
+        }
     }
 
     fn value(&self, question: &Question) -> Result<FieldValue, Unfit> {
@@ -306,11 +326,12 @@ struct Spent {
     input_tokens: u32,
     output_tokens: u32,
     model: String,
+    finish_reason: &'static str,
 }
 
 impl Spent {
     fn new(model: &str) -> Self {
-        Self { input_tokens: 0, output_tokens: 0, model: model.to_owned() }
+        Self { input_tokens: 0, output_tokens: 0, model: model.to_owned(), finish_reason: "stop" }
     }
 
     fn book(&mut self, prompt: &Prompt, answer: &ModelAnswer) {
@@ -325,6 +346,7 @@ impl Spent {
         self.output_tokens = self.output_tokens.saturating_add(output);
         let model = answer.model.chars().filter(|c| c.is_ascii_graphic()).take(MODEL_BYTES_MAX);
         self.model = model.collect();
+        self.finish_reason = answer.finish_reason();
     }
 
     fn reply(self, value: FieldValue, prices: Prices) -> Reply {
@@ -335,6 +357,7 @@ impl Spent {
             input_tokens: self.input_tokens,
             output_tokens: self.output_tokens,
             cost_microdollars,
+            finish_reason: self.finish_reason,
         }
     }
 }

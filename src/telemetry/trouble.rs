@@ -1,0 +1,73 @@
+//! Trouble with the collector: counted, said once, and said to be over once.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+use tracing::{info, warn};
+
+/// What could not be handed over.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    /// `spans` or `metrics`.
+    what: &'static str,
+    is_on: AtomicBool,
+    failures: AtomicU64,
+    lost: AtomicU64,
+}
+
+impl Trouble {
+    pub(super) fn none(what: &'static str) -> Arc<Self> {
+        let (is_on, failures, lost) =
+            (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Self { what, is_on, failures, lost })
+    }
+
+    /// A batch of so many was not taken.
+    pub(super) fn failed(&self, lost: usize, error: &dyn Display) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.lose(lost);
+        if !self.is_on.swap(true, Ordering::Relaxed) {
+            let what = self.what;
+            warn!(%error, "the collector does not take {what}; they are lost until it does");
+        }
+    }
+
+    /// So many found no room while the collector was slow.
+    pub(super) fn lose(&self, lost: usize) {
+        self.lost.fetch_add(u64::try_from(lost).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// A batch was taken.
+    pub(super) fn worked(&self) {
+        if self.is_on.load(Ordering::Relaxed) && self.is_on.swap(false, Ordering::Relaxed) {
+            let lost = self.lost.load(Ordering::Relaxed);
+            info!(lost, "the collector takes {} again", self.what);
+        }
+    }
+
+    /// Shows the counts.
+    pub(super) fn observe(self: &Arc<Self>, meter: &Meter) {
+        let show = |name: &'static str, what, of: fn(&Self) -> &AtomicU64| {
+            let trouble = Arc::clone(self);
+            let counter = meter.u64_observable_counter(name).with_description(what);
+            let _registered = counter
+                .with_callback(move |observer| {
+                    let kind = KeyValue::new("copydesk.kind", trouble.what);
+                    observer.observe(of(&trouble).load(Ordering::Relaxed), &[kind]);
+                })
+                .build();
+        };
+        let what = "Batches that the collector did not take";
+        show("copydesk.telemetry.failures", what, |trouble| &trouble.failures);
+        let what = "Spans and metrics that were lost on the way to the collector";
+        show("copydesk.telemetry.lost", what, |trouble| &trouble.lost);
+    }
+
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.failures.load(Ordering::Relaxed), self.lost.load(Ordering::Relaxed))
+    }
+}
