@@ -65,8 +65,7 @@ struct About {
 /// An event at its end, to be told once that is durable.
 #[derive(Debug)]
 struct Noted {
-    open: Option<Open>,
-    close: Close,
+    span: Option<(Open, Close)>,
     ended: Ended,
 }
 
@@ -247,7 +246,9 @@ impl Trail {
                 && work.links.len() < LINKS_MAX
             {
                 work.links.push((came, "coalesced"));
-                noted.close.links.push((own, "coalesced"));
+                if let Some((_, close)) = &mut noted.span {
+                    close.links.push((own, "coalesced"));
+                }
             }
             self.noted.push(noted);
         }
@@ -290,22 +291,25 @@ impl Trail {
         let work = self.work.take_if(|work| work.run == run)?;
         self.last_end = Some(now);
         let trace = work.trace;
-        let mut close = processed(&work.about, outcome);
-        close.links = work.links;
-        close.error = code.clone().map(Into::into);
-        if work.is_recovered {
-            close.attributes.push(KeyValue::new(names::RECOVERED, true));
-        }
+        let span = work.open.map(|open| {
+            let mut close = processed(&work.about, outcome);
+            close.links = work.links;
+            close.error = code.clone().map(Into::into);
+            if work.is_recovered {
+                close.attributes.push(KeyValue::new(names::RECOVERED, true));
+            }
+            (open, close)
+        });
         let ended = Ended { about: work.about, outcome, code, trace };
-        self.noted.push(Noted { open: work.open, close, ended });
+        self.noted.push(Noted { span, ended });
         trace
     }
 
     /// Tells what was noted, now that it is durable.
     pub(super) fn tell(&mut self, world: &World, key: &PostKey, now: Timestamp) {
-        for Noted { open, mut close, ended } in self.noted.drain(..) {
+        for Noted { span, ended } in self.noted.drain(..) {
             told(world, key, &ended, now);
-            let Some(open) = open else { continue };
+            let Some((open, mut close)) = span else { continue };
             let system = KeyValue::new(names::MESSAGING_SYSTEM, world.messaging_system);
             close.attributes.extend([system, KeyValue::new(names::POST, key.to_string())]);
             world.telemetry.close(open, close);
@@ -323,10 +327,10 @@ fn unworked(
 ) -> Noted {
     let about = About::new(position, received_at, intake);
     let trace = intake.and_then(|i| i.trace);
-    let open = telemetry.open(trace).map(|open| open.from(about.came()));
     let outcome = end_name(end);
-    let close = processed(&about, outcome);
-    Noted { open, close, ended: Ended { about, outcome, code: None, trace } }
+    let open = telemetry.open(trace).map(|open| open.from(about.came()));
+    let span = open.map(|open| (open, processed(&about, outcome)));
+    Noted { span, ended: Ended { about, outcome, code: None, trace } }
 }
 
 fn processed(about: &About, outcome: &'static str) -> Close {

@@ -99,7 +99,8 @@ async fn chat(State(service): State<Arc<Service>>, headers: HeaderMap, body: Str
                 .into_response()
         }
         (true, 1..=4) => (StatusCode::TOO_MANY_REQUESTS, "slow down").into_response(),
-        (true, _) => (StatusCode::INTERNAL_SERVER_ERROR, "broken").into_response(),
+        // Some services repeat what they were asked: the prompt must not get further from here.
+        (true, _) => (StatusCode::INTERNAL_SERVER_ERROR, body).into_response(),
         (false, _) => axum::Json(answer(post, version, "stop")).into_response(),
     }
 }

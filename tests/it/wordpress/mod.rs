@@ -3,6 +3,7 @@
 
 mod plugin;
 pub(crate) mod site;
+mod trace;
 
 use std::time::Duration;
 

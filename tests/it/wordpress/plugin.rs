@@ -306,7 +306,7 @@ fn asked_at(ai: &Ai) -> String {
 
 impl WordPress {
     /// With Copydesk's plugin at work, and Copydesk's user in the plugin's role and no other.
-    async fn with_plugin() -> Self {
+    pub(super) async fn with_plugin() -> Self {
         let wordpress = Self::alone().await;
         wordpress.eval(
             "get_user_by('login', $args[0])->set_role('copydesk');",
@@ -316,7 +316,7 @@ impl WordPress {
     }
 
     /// Webhooks go to this address, by the plugin's outbox, from now on.
-    fn plugin_sends_to(&self, url: &str) {
+    pub(super) fn plugin_sends_to(&self, url: &str) {
         self.eval(
             "update_option('copydesk_settings', ['endpoint' => $args[0]]);
              update_option('copydesk_secrets', ['secret' => $args[1], 'key_id' => 'k1']);
@@ -326,7 +326,7 @@ impl WordPress {
     }
 
     /// Saves a post as its editor does, over REST, and returns its number. A new one is published.
-    async fn save(&self, post: Option<u64>, mut fields: Value) -> u64 {
+    pub(super) async fn save(&self, post: Option<u64>, mut fields: Value) -> u64 {
         let post = post.map(|post| format!("/{post}")).unwrap_or_default();
         fields["status"] = json!("publish");
         let password = self.facts["users"]["desk"]["application_password"].as_str().unwrap();
@@ -340,7 +340,7 @@ impl WordPress {
     }
 
     /// Rows of the database; `{p}` is the prefix of its tables.
-    fn rows(&self, sql: &str, arguments: &[&str]) -> Value {
+    pub(super) fn rows(&self, sql: &str, arguments: &[&str]) -> Value {
         let mut all = vec![sql];
         all.extend(arguments);
         let said = self.eval(
