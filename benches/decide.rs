@@ -59,6 +59,7 @@ fn commands(position: u64, last: WriteNumber) -> [PostCommand; 3] {
         route: Some("r1".parse().unwrap()),
         version: None,
         text: Some(input),
+        again: false,
         received_at: Timestamp(0),
     };
     let value = FieldValue::Text("Three short sentences. About a post. No more.".to_owned());

@@ -3,6 +3,7 @@
 //! same way: verified by the rules of a source of that site, then stored by its receiver. It is
 //! acknowledged to the site once it is durable here.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -49,7 +50,7 @@ pub async fn pull(client: &SiteClient, receivers: &[Receiver]) -> Result<u64, Fa
         let mut taken = Vec::with_capacity(page.rows.len());
         let mut full = false;
         for row in &page.rows {
-            match take(receivers, row).await {
+            match take(receivers, row, page.peer).await {
                 Ok(()) => taken.push(row.id),
                 // Only what we cannot do at present has a time to come back at.
                 Err(refusal) if refusal.retry_after_s.is_some() => {
@@ -76,7 +77,11 @@ pub async fn pull(client: &SiteClient, receivers: &[Receiver]) -> Result<u64, Fa
 }
 
 /// Verifies and stores one row by the first source of the site whose signature it has.
-async fn take(receivers: &[Receiver], row: &OutboxRow) -> Result<(), Refusal> {
+async fn take(
+    receivers: &[Receiver],
+    row: &OutboxRow,
+    peer: Option<IpAddr>,
+) -> Result<(), Refusal> {
     let lower: Vec<(String, &str)> =
         row.headers.iter().map(|(name, value)| (name.to_lowercase(), value.as_str())).collect();
     let mut headers: Vec<(&str, &[u8])> =
@@ -84,7 +89,7 @@ async fn take(receivers: &[Receiver], row: &OutboxRow) -> Result<(), Refusal> {
     if !lower.iter().any(|(name, _)| name == "content-type") {
         headers.push(("content-type", b"application/json"));
     }
-    let head = Head { method: "POST", peer: None, headers: &headers };
+    let head = Head { method: "POST", peer, headers: &headers };
     let body = Bytes::from(row.body.clone());
     let mut refused = Code::BadSignature.refuse("no source has this site");
     for receiver in receivers {

@@ -91,6 +91,8 @@ pub struct Intake {
     pub version: Option<SourceVersion>,
     /// Hash of the text the body carries.
     pub text_hash: Option<ContentHash>,
+    /// Whether a person wants the post enriched anew.
+    pub again: bool,
     /// When it was received.
     pub received_at: Timestamp,
     /// Which secret verified it.
@@ -121,6 +123,7 @@ impl Intake {
             body_hash: self.body_hash.to_vec(),
             version: self.version.map(codec::encode_version),
             text_hash: self.text_hash.map_or_else(Vec::new, |h| h.0.to_vec()),
+            again: self.again,
             received_at_ms: self.received_at.0,
             key_id: self.key_id.clone(),
             trace: self.trace.map(Into::into),
@@ -176,6 +179,7 @@ impl Intake {
             body_hash: stored.body_hash.try_into().map_err(|_| bad("body hash"))?,
             version: version.map_err(|e| BadRecord::new(record, e))?,
             text_hash,
+            again: stored.again,
             received_at: Timestamp(stored.received_at_ms),
             key_id: stored.key_id,
             trace: stored.trace.and_then(|t| t.try_into().ok()),
@@ -199,6 +203,7 @@ impl Intake {
             route: self.route.clone(),
             version: self.version,
             text: self.text_hash,
+            again: self.again,
             received_at: self.received_at,
         }
     }

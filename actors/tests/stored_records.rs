@@ -135,6 +135,8 @@ fn examples() -> BTreeMap<String, Stored> {
         ..webhook()
     };
     all.insert("webhook_bare".to_owned(), Stored::Webhook(Box::new(bare)));
+    let again = Intake { again: true, ..webhook() };
+    all.insert("webhook_again".to_owned(), Stored::Webhook(Box::new(again)));
     all.insert("desk".to_owned(), Stored::Desk(desk()));
     all
 }
@@ -158,6 +160,7 @@ fn queue_events() -> Vec<(&'static str, PostEvent)> {
         ("accepted", PostEvent::Accepted(incoming(7))),
         ("accepted_modified", PostEvent::Accepted(Incoming { version: modified, ..incoming(8) })),
         ("accepted_bare", PostEvent::Accepted(bare)),
+        ("accepted_again", PostEvent::Accepted(Incoming { again: true, ..incoming(8) })),
         ("ignored", PostEvent::Ignored { incoming: incoming(8), end }),
         ("ended", PostEvent::Ended { position: IntakePosition(7), end: End::Gone }),
         ("retry_requested", PostEvent::RetryRequested { run: RUN, by: "ann".to_owned() }),
@@ -186,6 +189,7 @@ fn run_events() -> Vec<(&'static str, PostEvent)> {
                 blocks: true,
                 suggests: false,
                 input: Some(input),
+                again: false,
             },
         ),
         (
@@ -196,11 +200,30 @@ fn run_events() -> Vec<(&'static str, PostEvent)> {
                 blocks: false,
                 suggests: false,
                 input: None,
+                again: false,
             },
         ),
         (
             "run_started_suggesting",
-            PostEvent::RunStarted { run, plan: plan(), blocks: false, suggests: true, input: None },
+            PostEvent::RunStarted {
+                run,
+                plan: plan(),
+                blocks: false,
+                suggests: true,
+                input: None,
+                again: false,
+            },
+        ),
+        (
+            "run_started_again",
+            PostEvent::RunStarted {
+                run,
+                plan: plan(),
+                blocks: false,
+                suggests: true,
+                input: None,
+                again: true,
+            },
         ),
         ("step_asked_read", PostEvent::StepAsked { run, step: Step::Read, attempt: 1, at }),
         ("step_asked_write", PostEvent::StepAsked { run, step: Step::Write, attempt, at }),
@@ -259,7 +282,14 @@ fn state() -> PostState {
         let asked = |step| PostEvent::StepAsked { run, step, attempt: 1, at: AT };
         vec![
             PostEvent::Accepted(incoming(position)),
-            PostEvent::RunStarted { run, plan: plan(), blocks: false, suggests: false, input },
+            PostEvent::RunStarted {
+                run,
+                plan: plan(),
+                blocks: false,
+                suggests: false,
+                input,
+                again: false,
+            },
             asked(Step::Enrich(0)),
             asked(Step::Enrich(1)),
         ]
@@ -313,6 +343,7 @@ fn webhook() -> Intake {
         body_hash: [0xb0; 32],
         version: Some(SourceVersion::Sequence(12)),
         text_hash: Some(hash("text")),
+        again: false,
         received_at: AT,
         key_id: "k1".to_owned(),
         trace: Some(trace()),
@@ -340,6 +371,7 @@ fn incoming(position: u64) -> Incoming {
         route: Some("summaries".parse().unwrap()),
         version: Some(SourceVersion::Sequence(position)),
         text: Some(hash("text")),
+        again: false,
         received_at: AT,
     }
 }

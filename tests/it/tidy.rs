@@ -361,7 +361,8 @@ fn sources_in(folder: &str, extensions: &[&str]) -> Vec<Source> {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();
-            if name.starts_with('.') || ["target", "copydesk-data"].contains(&name) {
+            if name.starts_with('.') || ["target", "copydesk-data", "node_modules"].contains(&name)
+            {
                 continue;
             }
             if path.is_dir() {

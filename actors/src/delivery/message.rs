@@ -128,14 +128,14 @@ pub enum DeliveryMessage {
     Wake,
 }
 
-/// How an event ended that brought no write, for the site's list of posts.
+/// How an event ended that brought no write, or why it waits, for the site's list of posts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PostStatus {
     /// The post's number.
     pub id: u64,
     /// The event's own sequence.
     pub sequence: u64,
-    /// `unchanged`, `superseded`, `kept`, `filtered`, `failed`.
+    /// `unchanged`, `superseded`, `kept`, `filtered`, `failed`, `held`.
     pub state: &'static str,
     /// Why, in words; empty when the state says it.
     pub cause: String,

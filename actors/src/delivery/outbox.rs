@@ -1,6 +1,7 @@
 //! The plugin's outbox, seen from here: what the site could not send, signed at this moment.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use copydesk_core::failure::Failure;
 use http::Method;
@@ -33,6 +34,9 @@ pub struct OutboxPage {
     pub rows: Vec<OutboxRow>,
     /// Where the next page begins; `None` on the last.
     pub next: Option<u64>,
+    /// The address that the site answered from: its rows were sent from there.
+    #[serde(skip)]
+    pub peer: Option<IpAddr>,
 }
 
 impl SiteClient {
@@ -52,7 +56,8 @@ impl SiteClient {
         let query = format!("after={after}&limit={PAGE_ROWS}");
         let mut request = Request::get("/copydesk/v1/outbox", &query);
         request.answer_bytes_max = PAGE_BYTES_MAX;
-        self.send(request).await?.parse()
+        let reply = self.send(request).await?;
+        Ok(OutboxPage { peer: reply.peer, ..reply.parse()? })
     }
 
     /// Acknowledges rows: they are in our log.

@@ -1,6 +1,7 @@
 //! HTTP to one site: both forms of REST addresses, our headers, bounded answers.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
@@ -85,6 +86,8 @@ pub(super) struct Reply {
     pub(super) rest_root: Option<String>,
     /// Pages of a list.
     pub(super) pages: u32,
+    /// Where it came from; `None` for one of several in one body.
+    pub(super) peer: Option<IpAddr>,
     pub(super) body: Vec<u8>,
 }
 
@@ -99,6 +102,7 @@ impl Reply {
             location: None,
             rest_root: None,
             pages: 1,
+            peer: None,
             body: body.to_string().into_bytes(),
         }
     }
@@ -287,6 +291,7 @@ async fn read_reply(mut response: reqwest::Response, bytes_max: usize) -> Result
         pages: text(HeaderName::from_static("x-wp-totalpages"))
             .and_then(|n| n.parse().ok())
             .unwrap_or(1),
+        peer: response.remote_addr().map(|address| address.ip()),
         body: Vec::new(),
     };
     while let Some(chunk) = response.chunk().await.map_err(|e| fault::transport(&e))? {

@@ -108,6 +108,7 @@ const fn unavailable() -> Refusal {
 
 fn intake_of(webhook: VerifiedWebhook, route: Option<RouteId>) -> Intake {
     let text_hash = webhook.payload.text().map(|text| text.input_hash());
+    let again = webhook.payload.again();
     Intake {
         event_id: Uuid::now_v7().to_string(),
         source: webhook.source,
@@ -117,6 +118,7 @@ fn intake_of(webhook: VerifiedWebhook, route: Option<RouteId>) -> Intake {
         body_hash: webhook.body_hash,
         version: webhook.payload.version,
         text_hash,
+        again,
         received_at: World::now(),
         key_id: webhook.key_id,
         trace: webhook.trace,

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use copydesk_core::content::PostText;
 use copydesk_core::post::{
-    Effect, IntakePosition, PostCommand, PostEvent, PostState, Rejection, RunId, Step, Turn,
-    next_wake, outstanding, react, waits_for,
+    Effect, IntakePosition, Policy, PostCommand, PostEvent, PostState, Rejection, RunId, Step,
+    Turn, held, next_wake, outstanding, react, waits_for,
 };
 use copydesk_eventlog::{AppendError, Record, Sequence};
-use copydesk_proto::{PostId, PostKey, Timestamp};
+use copydesk_proto::{PostKey, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 use super::effects::{Job, payload_of};
 use super::load::{Loaded, load, save};
 use super::message::{Answered, Rest, SequencerMessage};
-use super::reports::reports;
+use super::reports::{held_report, list, reports};
 use super::trail::{Intakes, LINKS_MAX, Trail};
 use crate::World;
 use crate::delivery::DeliveryMessage;
@@ -73,6 +73,8 @@ pub struct Post {
     /// The timer set last, so that it is not set again.
     timer: Option<Timestamp>,
     trail: Trail,
+    /// The event that the site was told is held.
+    held: Option<IntakePosition>,
 }
 
 impl std::fmt::Debug for Post {
@@ -107,6 +109,7 @@ impl Actor for Sequencer {
             received: 0,
             timer: None,
             trail: Trail::default(),
+            held: None,
         })
     }
 
@@ -226,6 +229,7 @@ impl Post {
         self.state = state;
         let wake_at = next_wake(&self.state, &policy);
         let events = self.append(events, wake_at, now).await?;
+        self.tell_held(&policy, now);
         for (reply, decided) in replies {
             let _ = reply.send(decided);
         }
@@ -308,12 +312,7 @@ impl Post {
 
     /// Has the site's list of posts show how events ended that brought no write.
     fn tell_site(&self, events: &[PostEvent], now: Timestamp) {
-        let Start { world, key, .. } = &self.start;
-        let PostId::Number(id) = key.post else { return };
-        if !world.suggesting.contains(&key.site) {
-            return;
-        }
-        let Some(site) = world.sites.get(&key.site) else { return };
+        let Some((id, site)) = list(&self.start.world, &self.start.key) else { return };
         for report in reports(events, &self.intakes, id, now) {
             // A courtesy: an actor that is gone does not show it.
             let _ = site.cast(DeliveryMessage::Tell(report));
@@ -335,6 +334,18 @@ impl Post {
             }
         }
         Ok(())
+    }
+
+    /// Has it show that an operator holds the post's work. How the event ends is told later.
+    fn tell_held(&mut self, policy: &Policy, now: Timestamp) {
+        let hold = held(&self.state, policy);
+        let before = std::mem::replace(&mut self.held, hold.map(|(position, _)| position));
+        let Some((position, hold)) = hold.filter(|_| before != self.held) else { return };
+        let Some((id, site)) = list(&self.start.world, &self.start.key) else { return };
+        let report = self.intakes.get(&position).and_then(|i| held_report(i, id, hold, now));
+        if let Some(report) = report {
+            let _ = site.cast(DeliveryMessage::Tell(report));
+        }
     }
 
     /// Drops the bodies and texts of events that no longer wait or run.

@@ -1,14 +1,17 @@
-//! What a site's list of posts is told: how events ended that brought no write. Of a write the
-//! site knows itself.
+//! What a site's list of posts is told: how events ended that brought no write, and that an
+//! operator holds one. Of a write the site knows itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use copydesk_core::holds::Hold;
 use copydesk_core::post::{End, IntakePosition, PostEvent};
-use copydesk_proto::Timestamp;
+use copydesk_proto::{PostId, PostKey, Timestamp};
+use ractor::ActorRef;
 
 use super::effects::sequence_of;
-use crate::delivery::PostStatus;
+use crate::World;
+use crate::delivery::{DeliveryMessage, PostStatus};
 use crate::records::{Intake, rule_words};
 
 /// The reports of a turn, about post number `id`. Only events that their sender counts can be told
@@ -21,12 +24,41 @@ pub(super) fn reports<'e>(
 ) -> impl Iterator<Item = PostStatus> + 'e {
     events.iter().filter_map(move |event| {
         let (position, state, cause) = report(event)?;
-        let intake = intakes.get(&position)?;
-        // A comment or a move to the bin that nobody wants says nothing about the post.
-        let of_text = ["post.published", "post.updated"].contains(&intake.event_type.as_str());
-        let sequence = sequence_of(intake.version).filter(|_| of_text)?;
-        Some(PostStatus { id, sequence, state, cause, at: now })
+        status(intakes.get(&position)?, id, state, cause, now)
     })
+}
+
+/// That an operator holds the event.
+pub(super) fn held_report(
+    intake: &Intake,
+    id: u64,
+    hold: &Hold,
+    now: Timestamp,
+) -> Option<PostStatus> {
+    status(intake, id, "held", format!("{} is held: {}", hold.scope, hold.reason), now)
+}
+
+/// The post's number and its site's actor, where the list has room for words of ours.
+pub(super) fn list<'w>(
+    world: &'w World,
+    key: &PostKey,
+) -> Option<(u64, &'w ActorRef<DeliveryMessage>)> {
+    let PostId::Number(id) = key.post else { return None };
+    let site = world.sites.get(&key.site)?;
+    world.suggesting.contains(&key.site).then_some((id, site))
+}
+
+/// A comment or a move to the bin that nobody wants says nothing about the post: `None`.
+fn status(
+    intake: &Intake,
+    id: u64,
+    state: &'static str,
+    cause: String,
+    now: Timestamp,
+) -> Option<PostStatus> {
+    let of_text = ["post.published", "post.updated"].contains(&intake.event_type.as_str());
+    let sequence = sequence_of(intake.version).filter(|_| of_text)?;
+    Some(PostStatus { id, sequence, state, cause, at: now })
 }
 
 fn report(event: &PostEvent) -> Option<(IntakePosition, &'static str, String)> {

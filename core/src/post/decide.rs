@@ -5,13 +5,14 @@
 use copydesk_proto::{ContentHash, Timestamp};
 
 use super::event::{
-    End, Incoming, Input, IntakePosition, PostEvent, RunId, SourceVersion, Step, WriteNumber,
+    End, Incoming, Input, IntakePosition, PlanStep, PostEvent, RunId, SourceVersion, Step,
+    WriteNumber,
 };
 use super::policy::Policy;
 use super::state::{Effective, Phase, PostState, Progress, Run, evolve};
 use crate::content::{Answer, Field, FieldWrite, Mode};
 use crate::failure::{Failure, FailureClass};
-use crate::holds::HoldScope;
+use crate::holds::{Hold, HoldScope};
 use crate::limits;
 use crate::routes::Coalesce;
 
@@ -414,12 +415,15 @@ impl<'p> Turn<'p> {
             self.emit(PostEvent::Ended { position, end });
             return;
         };
-        let needs = [HoldScope::Source(head.source.clone()), HoldScope::Route(route.clone())];
-        if self.policy.is_held(&needs) || start_at(&self.state, self.policy) > Some(self.now) {
+        if self.policy.is_held(&needs_to_start(head))
+            || start_at(&self.state, self.policy) > Some(self.now)
+        {
             return;
         }
         let group = group_len(&self.state, plan.coalesce);
         let Some(leader) = self.state.waiting.get(group - 1).cloned() else { return };
+        // The wish of one that is absorbed goes over to the leader.
+        let again = self.state.waiting.iter().take(group).any(|w| w.again);
         let absorbed: Vec<_> =
             self.state.waiting.iter().take(group - 1).map(|w| w.position).collect();
         for position in absorbed {
@@ -432,6 +436,7 @@ impl<'p> Turn<'p> {
             blocks: plan.blocks,
             suggests: self.policy.suggests,
             input: leader.text.map(|hash| Input { hash, modified_at: None }),
+            again,
         });
     }
 
@@ -491,7 +496,7 @@ impl<'p> Turn<'p> {
         }
         let answered = run.steps.iter().filter_map(|s| s.answer.as_ref().map(|a| (&s.plan, a)));
         let said = answered.clone().filter(|(_, answer)| !answer.value.is_empty());
-        let write = |plan: &super::event::PlanStep, answer: &Answer| FieldWrite {
+        let write = |plan: &PlanStep, answer: &Answer| FieldWrite {
             field: plan.field.clone(),
             value: answer.value.clone(),
             mode: plan.mode,
@@ -554,17 +559,37 @@ pub(super) fn ask_at(
     let Step::Enrich(place) = step else {
         return (!policy.is_held(&[])).then_some(due);
     };
-    let plan = &run.steps.get(usize::from(place))?.plan;
-    let needs = [
-        HoldScope::Provider(plan.provider.clone()),
-        HoldScope::Enrichment(plan.enrichment.clone()),
-    ];
-    if policy.is_held(&needs) {
+    if policy.is_held(&needs_to_ask(&run.steps.get(usize::from(place))?.plan)) {
         return None;
     }
     let spent = state.asks.count >= policy.tries.asks_per_hour_max;
     let hour_end = state.asks.since.after_ms(limits::ASK_WINDOW_MS);
     Some(if spent { due.max(hour_end) } else { due })
+}
+
+fn needs_to_start(head: &Incoming) -> Vec<HoldScope> {
+    let route = head.route.clone().map(HoldScope::Route);
+    std::iter::once(HoldScope::Source(head.source.clone())).chain(route).collect()
+}
+
+fn needs_to_ask(plan: &PlanStep) -> [HoldScope; 2] {
+    [HoldScope::Provider(plan.provider.clone()), HoldScope::Enrichment(plan.enrichment.clone())]
+}
+
+/// The hold that keeps the post's work waiting, and the newest event that waits for its end.
+#[must_use]
+pub fn held<'p>(state: &PostState, policy: &'p Policy) -> Option<(IntakePosition, &'p Hold)> {
+    let is_wanted = |p: &Progress| matches!(p.phase, Phase::Idle | Phase::Waiting { .. });
+    let hold = match (&state.run, state.waiting.front()) {
+        (Some(run), _) => {
+            let wanted = run.steps.iter().filter(|step| is_wanted(&step.progress));
+            policy.hold_on(&wanted.flat_map(|step| needs_to_ask(&step.plan)).collect::<Vec<_>>())
+        }
+        (None, Some(head)) => policy.hold_on(&needs_to_start(head)),
+        (None, None) => None,
+    }?;
+    let newest = state.waiting.back().map(|incoming| incoming.position);
+    Some((newest.or(state.run.as_ref().map(|run| run.id.0))?, hold))
 }
 
 /// A step that failed for good, once no other step is in flight: what is paid for is kept.

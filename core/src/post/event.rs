@@ -68,6 +68,8 @@ pub struct Incoming {
     pub version: Option<SourceVersion>,
     /// Hash of the text it carries; `None` when the post must be read first.
     pub text: Option<ContentHash>,
+    /// Whether a person wants the post enriched anew, though its text may be unchanged.
+    pub again: bool,
     /// When the receiver took it.
     pub received_at: Timestamp,
 }
@@ -164,6 +166,9 @@ pub enum PostEvent {
         suggests: bool,
         /// The text, when the event carried it.
         input: Option<Input>,
+        /// Whether a person asked for new results: what stands or was paid for before counts no
+        /// more for these enrichments.
+        again: bool,
     },
     /// The world was asked to do a step.
     StepAsked {
@@ -191,7 +196,7 @@ pub enum PostEvent {
         /// The place in the plan.
         step: u8,
     },
-    /// An enrichment has its answer; it is never asked for again.
+    /// An enrichment has its answer; only a person can have it asked for again.
     EnrichmentAnswered {
         /// The run.
         run: RunId,

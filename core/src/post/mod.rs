@@ -34,7 +34,7 @@ mod testing;
 mod tests;
 
 pub use decide::{
-    PostCommand, ReadResult, Rejection, Turn, WriteResult, decide, is_new, next_wake,
+    PostCommand, ReadResult, Rejection, Turn, WriteResult, decide, held, is_new, next_wake,
 };
 pub use event::{
     End, Incoming, Input, IntakePosition, PlanStep, PostEvent, RunId, SourceVersion, Step,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use copydesk_proto::{PostKey, RouteId};
 
 use super::event::PlanStep;
-use crate::holds::{HoldScope, Holds};
+use crate::holds::{Hold, HoldScope, Holds};
 use crate::retry::RetryPolicy;
 use crate::routes::Coalesce;
 
@@ -57,12 +57,20 @@ impl Policy {
     /// Whether an operator holds any of what this needs.
     #[must_use]
     pub(super) fn is_held(&self, needs: &[HoldScope]) -> bool {
+        self.hold_on(needs).is_some()
+    }
+
+    /// The hold on what this needs, or on the post.
+    #[must_use]
+    pub(super) fn hold_on(&self, needs: &[HoldScope]) -> Option<&Hold> {
+        if self.holds.is_empty() {
+            return None;
+        }
         let always = [
             HoldScope::All,
             HoldScope::Site(self.key.site.clone()),
             HoldScope::Post(self.key.clone()),
         ];
-        !self.holds.is_empty()
-            && (self.holds.blocks(&always).is_some() || self.holds.blocks(needs).is_some())
+        self.holds.blocks(&always).or_else(|| self.holds.blocks(needs))
     }
 }

@@ -18,7 +18,7 @@ const ROUTES: [&str; 6] = ["every", "latest", "block", "gap", "pass", "suggest"]
 /// One thing the world does.
 #[derive(Debug, Clone)]
 enum Move {
-    Accept { route: usize, text: Option<usize>, key: u8, version: Option<u64> },
+    Accept { route: usize, text: Option<usize>, key: u8, version: Option<u64>, again: bool },
     Answer { which: usize, how: u8, text: usize },
     Wait { ms: u64 },
     DeadLetter { which: usize, retry: bool },
@@ -29,8 +29,9 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     let version = prop_oneof![2 => Just(None), 1 => (1u64..6).prop_map(Some)];
     let texts = prop_oneof![Just(None), (0..TEXTS.len()).prop_map(Some)];
     let one = prop_oneof![
-        4 => (0..ROUTES.len(), texts, 0u8..12, version)
-            .prop_map(|(route, text, key, version)| Move::Accept { route, text, key, version }),
+        4 => (0..ROUTES.len(), texts, 0u8..12, version, prop::bool::weighted(0.2)).prop_map(
+            |(route, text, key, version, again)| Move::Accept { route, text, key, version, again }
+        ),
         8 => (any::<usize>(), 0u8..10, 0..TEXTS.len())
             .prop_map(|(which, how, text)| Move::Answer { which, how, text }),
         3 => (1u64..4_000).prop_map(|ms| Move::Wait { ms }),
@@ -66,11 +67,12 @@ impl World {
 
     fn play(&mut self, step: &Move) {
         match *step {
-            Move::Accept { route, text, key, version } => {
+            Move::Accept { route, text, key, version, again } => {
                 self.position += 1;
                 let mut event = incoming(self.position, ROUTES[route], text.map(|t| TEXTS[t]));
                 event.key = [key; 16];
                 event.version = version.map(SourceVersion::Sequence);
+                event.again = again;
                 event.received_at = self.now;
                 self.command(PostCommand::Accept(event));
             }
@@ -310,8 +312,11 @@ fn nothing_is_paid_twice(history: &[PostEvent]) {
     let mut input = BTreeMap::new();
     for event in history {
         match event {
-            PostEvent::RunStarted { run, input: Some(i), .. } => {
-                input.insert(*run, i.hash);
+            PostEvent::RunStarted { run, input: i, again, plan, .. } => {
+                input.extend(i.map(|i| (*run, i.hash)));
+                if *again && !plan.is_empty() {
+                    paid.clear();
+                }
             }
             PostEvent::PostRead { run, input: i } => {
                 input.insert(*run, i.hash);

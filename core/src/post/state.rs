@@ -235,7 +235,10 @@ pub fn evolve(mut state: PostState, event: &PostEvent) -> PostState {
         }
         PostEvent::Ignored { incoming, end: _ } => consider(&mut state, incoming),
         PostEvent::Ended { position, end: _ } => state.waiting.retain(|w| w.position != *position),
-        PostEvent::RunStarted { run, plan, blocks, suggests, input } => {
+        PostEvent::RunStarted { run, plan, blocks, suggests, input, again } => {
+            if *again {
+                forget_results(&mut state, plan);
+            }
             start_run(&mut state, *run, plan, *blocks, *suggests, *input);
         }
         PostEvent::StepAsked { run, step, attempt, at } => {
@@ -373,6 +376,13 @@ fn start_run(
         suggests,
         restarts: 0,
     });
+}
+
+/// The next answers to these enrichments are asked for, whatever the text.
+fn forget_results(state: &mut PostState, plan: &[PlanStep]) {
+    let is_planned = |enrichment: &EnrichmentId| plan.iter().any(|p| p.enrichment == *enrichment);
+    state.settled.retain(|enrichment, _| !is_planned(enrichment));
+    state.answers.retain(|paid| !is_planned(&paid.answer.enrichment));
 }
 
 fn read(state: &mut PostState, id: RunId, input: Input) {

@@ -79,6 +79,7 @@ pub(super) fn incoming(position: u64, route: &str, body: Option<&str>) -> Incomi
         route: Some(route.parse().unwrap()),
         version: None,
         text: body.map(text),
+        again: false,
         received_at: START,
     }
 }

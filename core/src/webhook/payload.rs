@@ -140,6 +140,12 @@ impl Payload {
         })
     }
 
+    /// Whether a person asks for new results though the text may be unchanged.
+    #[must_use]
+    pub fn again(&self) -> bool {
+        self.field("again") == Some(&Value::Bool(true))
+    }
+
     /// The status of a provider's item or of the post.
     #[must_use]
     pub fn status(&self) -> Option<&str> {

@@ -8,6 +8,7 @@ $saves = (int) $args[0];
 $hooks = [
     ['transition_post_status', 'Copydesk\Sender\on_transition', 10, 3],
     ['wp_after_insert_post', 'Copydesk\Sender\on_saved', 100, 4],
+    ['wp_after_insert_post', 'Copydesk\Receiver\notice_edits', 90, 2],
 ];
 
 /** The value that a part $p of all values does not exceed. */

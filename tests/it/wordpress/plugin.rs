@@ -53,6 +53,15 @@ async fn the_plugin_carries_a_post_there_and_back(log: &str) {
     assert_eq!(lines(&node, post, "written").await, 2, "one write per change");
     assert_eq!(wordpress.status(post), ("enriched".to_owned(), 2));
 
+    // "Enrich again": what stands is asked for anew, and written under a number of its own.
+    wordpress.eval(AGAIN, &[&post.to_string()]);
+    eventually("the post is enriched again", async || {
+        (states(&node, post).await == ["applied", "applied", "applied"]).then_some(())
+    })
+    .await;
+    assert_eq!(lines(&node, post, "answered").await, 3);
+    assert_eq!(wordpress.status(post), ("enriched".to_owned(), 3));
+
     // Another sender says that the same text was saved again: nothing is written, and the list
     // says so.
     let again = json!({
@@ -66,6 +75,13 @@ async fn the_plugin_carries_a_post_there_and_back(log: &str) {
     .await;
     assert!(node.stop().success());
 }
+
+/// What the link in the posts list does.
+const AGAIN: &str = "Copydesk\\Sender\\enqueue((int) $args[0], 0, function (WP_Post $post): array {
+        $payload = Copydesk\\Sender\\post_payload($post, 'post.updated') + ['again' => true];
+        return [$payload, Copydesk\\Sender\\source_hash($post)];
+    }, null, true);
+    Copydesk\\Sender\\drain(20, 3);";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_persons_excerpt_stays_and_gets_a_suggestion_on_the_embedded_log() {
@@ -123,6 +139,10 @@ async fn an_edit_between_read_and_write_redoes_the_run(log: &str) {
     let post = wordpress.save(None, json!({"title": "Old", "content": mark(1, 1)})).await;
     eventually("the run has begun and waits", async || {
         (states(&node, post).await == ["working"]).then_some(())
+    })
+    .await;
+    eventually("the posts list says that it is held", async || {
+        (wordpress.status(post) == ("held".to_owned(), 1)).then_some(())
     })
     .await;
     // By the database: no event of its own brings the new title.

@@ -99,5 +99,7 @@ final class ReceiverListTest extends ReceiverTestCase
         global $wpdb;
         $body = json_decode($wpdb->get_var('SELECT body FROM ' . table('outbox')), true);
         self::assertSame(['post.updated', true], [$body['event'], $body['again']]);
+        wp_update_post(['ID' => $id]);
+        self::assertSame(2, self::countRows('outbox'), 'a save that changes nothing is still no event');
     }
 }

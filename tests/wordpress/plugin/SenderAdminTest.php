@@ -44,6 +44,8 @@ final class SenderAdminTest extends SenderTestCase
             'secret' => $secret,
             'key_id' => 'k 1"<',
             'next_secret' => strrev($secret),
+            'new_terms' => ['tags', 'authors'],
+            'meta_keys' => "teaser\r\n_teaser.2 teaser\n",
         ]);
         self::assertStringContainsString('Saved.', $page);
         self::assertSame([
@@ -54,6 +56,9 @@ final class SenderAdminTest extends SenderTestCase
             'comments' => true,
             'clean_up' => false,
         ], settings());
+        self::assertSame(['tags'], get_option('copydesk_new_terms'));
+        self::assertSame(['teaser', '_teaser.2'], \Copydesk\Receiver\meta_keys());
+        self::assertStringContainsString(">teaser\n_teaser.2</textarea>", $page);
         self::assertSame(['secret' => $secret, 'id' => 'k1'], Sender\current_key());
         self::assertStringNotContainsString($secret, $page);
         self::assertStringNotContainsString(strrev($secret), $page);
@@ -61,7 +66,14 @@ final class SenderAdminTest extends SenderTestCase
         self::assertStringNotContainsString($secret, Http::anonymous()->get('/wp-json/')['body']);
 
         // An empty field leaves the secret; what cannot be is left as it was, and said.
-        $page = $this->submit(self::admin(), 'save', ['endpoint' => 'http://copydesk.example/x', 'secret' => 'short']);
+        $page = $this->submit(self::admin(), 'save', [
+            'endpoint' => 'http://copydesk.example/x',
+            'secret' => 'short',
+            'meta_keys' => 'teaser _wp_page_template <b>',
+        ]);
+        self::assertStringContainsString('cannot write to the custom field “_wp_page_template”', $page);
+        self::assertStringContainsString('“&lt;b&gt;”', $page);
+        self::assertSame([['teaser'], []], [get_option('copydesk_meta_keys'), get_option('copydesk_new_terms')]);
         self::assertStringContainsString('must begin with https', $page);
         self::assertStringContainsString('A secret has 32 to 1024 characters.', $page);
         self::assertSame('https://copydesk.example/webhooks/news', settings()['endpoint']);

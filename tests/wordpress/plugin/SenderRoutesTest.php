@@ -139,7 +139,7 @@ final class SenderRoutesTest extends SenderTestCase
         $answer = $anonymous->get('/wp-json/copydesk/v1/outbox?limit=2&after=5', $headers);
         self::assertSame(200, $answer['status']);
         // WordPress itself forbids to keep only the answers to its users.
-        self::assertSame('no-store', $answer['headers']['cache-control']);
+        self::assertStringContainsString('no-store', $answer['headers']['cache-control']);
         self::assertSame(401, $anonymous->get('/wp-json/copydesk/v1/outbox?limit=2&after=0', $headers)['status']);
         // With plain permalinks the route is a parameter.
         $plain = '/?rest_route=/copydesk/v1/outbox&after=5&limit=2';

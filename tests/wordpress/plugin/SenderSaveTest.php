@@ -375,4 +375,24 @@ final class SenderSaveTest extends SenderTestCase
         self::assertArrayNotHasKey('title', $event);
         self::assertArrayNotHasKey('content', $event);
     }
+
+    /** scripts/wordpress/bench has the times; what they are made of is counted here. */
+    public function testASaveCostsFewQueries(): void
+    {
+        global $wpdb;
+        $id = wp_insert_post(['post_title' => 'Counted', 'post_status' => 'publish']);
+        $ours = [];
+        $watch = function (string $sql) use (&$ours): string {
+            if (strpos($sql, $GLOBALS['wpdb']->prefix . 'copydesk_') !== false) {
+                $ours[] = $sql;
+            }
+            return $sql;
+        };
+        add_filter('query', $watch);
+        wp_update_post(['ID' => $id, 'post_title' => 'Counted again']);
+        remove_filter('query', $watch);
+        self::assertSame(['INSERT', 'SELECT', 'SELECT', 'UPDATE'], array_map(function (string $sql): string {
+            return strtok($sql, ' ');
+        }, $ours), implode("\n", $ours));
+    }
 }

@@ -28,6 +28,7 @@ require __DIR__ . '/receiver/decisions.php';
 require __DIR__ . '/receiver/people-routes.php';
 if (is_admin()) {
     require __DIR__ . '/receiver/editor.php';
+    require __DIR__ . '/receiver/settings.php';
     require __DIR__ . '/receiver/posts-list.php';
 }
 

@@ -155,3 +155,18 @@ register_activation_hook(FILE, function (): void {
     install(true);
 });
 add_action('init', __NAMESPACE__ . '\install', 1, 0);
+// A new site of a network may be written to from another before anyone visits it.
+add_action('wp_initialize_site', function (\WP_Site $site): void {
+    require_once ABSPATH . 'wp-admin/includes/plugin.php';
+    if (is_plugin_active_for_network(plugin_basename(FILE))) {
+        switch_to_blog((int) $site->blog_id);
+        install(true);
+        restore_current_blog();
+    }
+}, 200);
+// Of a site that is deleted WordPress takes away only the tables that it knows.
+add_filter('wpmu_drop_tables', function (array $tables, int $site): array {
+    global $wpdb;
+    $ours = $wpdb->esc_like($wpdb->get_blog_prefix($site) . 'copydesk_') . '%';
+    return array_merge($tables, $wpdb->get_col($wpdb->prepare('SHOW TABLES LIKE %s', $ours)));
+}, 10, 2);

@@ -343,3 +343,14 @@ async fn the_posts_list_is_told_in_one_request() {
     assert_eq!(stub.seen()[0].target, "/wp-json/copydesk/v1/posts/statuses");
     assert_eq!(stub.seen()[0].json(), body);
 }
+
+#[tokio::test]
+async fn rows_of_the_outbox_come_from_where_the_site_answered() {
+    let page =
+        json!({"rows": [{"id": 7, "body": "{}", "headers": {"x-wp-key-id": "k1"}}], "next": null});
+    let stub = Stub::start(move |_| Answer::json(200, &page)).await;
+    let page = client(&stub, DeliveryKind::Plugin).outbox(3).await.unwrap();
+    assert_eq!(stub.seen()[0].target, "/wp-json/copydesk/v1/outbox?after=3&limit=20");
+    assert_eq!((page.rows[0].id, page.next), (7, None));
+    assert_eq!(page.peer.map(|peer| peer.is_loopback()), Some(true));
+}

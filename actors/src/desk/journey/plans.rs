@@ -78,8 +78,14 @@ mod tests {
     use super::*;
 
     fn started(run: u64) -> PostEvent {
-        let run = RunId(IntakePosition(run));
-        PostEvent::RunStarted { run, plan: Vec::new(), blocks: false, suggests: false, input: None }
+        PostEvent::RunStarted {
+            run: RunId(IntakePosition(run)),
+            plan: Vec::new(),
+            blocks: false,
+            suggests: false,
+            input: None,
+            again: false,
+        }
     }
 
     #[test]

@@ -141,6 +141,7 @@ impl Newsroom {
             body_hash: Sha256::digest(&body).into(),
             version: None,
             text_hash: text.map(|text| ContentHash::of(&[text])),
+            again: false,
             received_at: self.now(),
             key_id: "k1".to_owned(),
             trace: None,

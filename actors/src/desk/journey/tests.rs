@@ -60,11 +60,19 @@ fn queueing_in_words() {
 #[test]
 fn a_run_in_words() {
     let run = run(17);
-    let started =
-        |plan| PostEvent::RunStarted { run, plan, blocks: false, suggests: false, input: None };
-    told(&started(plan()), "started", "work on event 17 began: summary, keywords");
+    let started = |plan, again| PostEvent::RunStarted {
+        run,
+        plan,
+        blocks: false,
+        suggests: false,
+        input: None,
+        again,
+    };
+    told(&started(plan(), false), "started", "work on event 17 began: summary, keywords");
+    let anew = "work on event 17 began, anew as a person asked: summary, keywords";
+    told(&started(plan(), true), "started", anew);
     assert_eq!(
-        words::told(&started(vec![]), &[]).1,
+        words::told(&started(vec![], false), &[]).1,
         "work on event 17 began: its own words are handed on"
     );
     let asked = |step, attempt| PostEvent::StepAsked { run, step, attempt, at: Timestamp(NOON) };

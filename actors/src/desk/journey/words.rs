@@ -21,7 +21,7 @@ pub(in crate::desk) fn told(event: &PostEvent, plan: &[PlanStep]) -> (&'static s
         PostEvent::Ended { position, end } => {
             ("ended", format!("event {} ended: {}", position.0, end_words(end)))
         }
-        PostEvent::RunStarted { run, plan, .. } => ("started", started(*run, plan)),
+        PostEvent::RunStarted { run, plan, again, .. } => ("started", started(*run, plan, *again)),
         PostEvent::StepAsked { step, attempt, .. } => ("asked", asked(plan, *step, *attempt)),
         PostEvent::PostRead { input, .. } => (
             "read",
@@ -155,12 +155,13 @@ fn accepted(incoming: &Incoming) -> String {
     format!("event {position} accepted{route}{version}")
 }
 
-fn started(run: RunId, plan: &[PlanStep]) -> String {
+fn started(run: RunId, plan: &[PlanStep], again: bool) -> String {
     let run = run.0.0;
     if plan.is_empty() {
         return format!("work on event {run} began: its own words are handed on");
     }
-    format!("work on event {run} began: {}", list(plan.iter().map(|step| &step.enrichment)))
+    let anew = if again { ", anew as a person asked" } else { "" };
+    format!("work on event {run} began{anew}: {}", list(plan.iter().map(|step| &step.enrichment)))
 }
 
 fn asked(plan: &[PlanStep], step: Step, attempt: u32) -> String {

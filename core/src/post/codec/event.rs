@@ -23,13 +23,14 @@ pub fn encode_event(event: &PostEvent) -> v1::PostEvent {
         PostEvent::Ended { position, end } => {
             Kind::Ended(v1::Ended { position: position.0, end: Some(encode_end(end)) })
         }
-        PostEvent::RunStarted { run, plan, blocks, suggests, input } => {
+        PostEvent::RunStarted { run, plan, blocks, suggests, input, again } => {
             Kind::RunStarted(v1::RunStarted {
                 run: run.0.0,
                 plan: plan.iter().map(encode_plan).collect(),
                 blocks: *blocks,
                 input: input.map(encode_input),
                 suggests: *suggests,
+                again: *again,
             })
         }
         PostEvent::StepAsked { run, step, attempt, at } => Kind::StepAsked(v1::StepAsked {
@@ -123,6 +124,7 @@ pub fn decode_event(stored: &v1::PostEvent) -> Result<PostEvent, DecodeError> {
             blocks: e.blocks,
             suggests: e.suggests,
             input: e.input.as_ref().map(decode_input).transpose()?,
+            again: e.again,
         },
         Kind::StepAsked(e) => PostEvent::StepAsked {
             run: run(e.run),

@@ -91,6 +91,7 @@ fn encode_incoming(incoming: &Incoming) -> v1::Incoming {
         route: incoming.route.as_ref().map(ToString::to_string).unwrap_or_default(),
         version: incoming.version.map(encode_version),
         text_hash: optional_bytes(incoming.text),
+        again: incoming.again,
         received_at_ms: incoming.received_at.0,
     }
 }
@@ -108,6 +109,7 @@ fn decode_incoming(stored: &v1::Incoming) -> Decoded<Incoming> {
         route,
         version: stored.version.as_ref().map(decode_version).transpose()?,
         text: optional_hash(&stored.text_hash)?,
+        again: stored.again,
         received_at: Timestamp(stored.received_at_ms),
     })
 }

@@ -1,5 +1,7 @@
 //! The rules, one sentence each: given a history, when a command comes, then these events follow.
 
+mod again;
+mod holds;
 mod suggestions;
 
 use copydesk_proto::Timestamp;
@@ -8,7 +10,6 @@ use super::testing::{START, answer, fold, incoming, policy, text, versioned};
 use super::*;
 use crate::content::{Field, FieldValue};
 use crate::failure::{Failure, FailureClass};
-use crate::holds::{Hold, HoldScope};
 
 /// A post driven by commands; `line` is what tests read.
 struct Desk {
@@ -440,28 +441,6 @@ fn a_deleted_post_ends_its_run() {
     desk.accept(incoming(1, "every", None));
     let gone = PostCommand::Read { run: id(1), result: Ok(ReadResult::Gone) };
     assert_eq!(desk.when(gone), Ok("ended:Gone".to_owned()));
-}
-
-#[test]
-fn a_hold_stops_what_it_names_and_release_lets_it_go_in_order() {
-    let hold = |desk: &mut Desk, scope: HoldScope| {
-        let holds = std::sync::Arc::make_mut(&mut desk.policy.holds);
-        let (by, reason) = ("ann".to_owned(), "test".to_owned());
-        holds.insert(Hold { scope, by, reason, at: START }).unwrap();
-    };
-    let mut desk = Desk::new();
-    hold(&mut desk, HoldScope::Site("news".parse().unwrap()));
-    assert_eq!(desk.accept(incoming(1, "every", Some("a"))), "accepted");
-    assert_eq!(desk.accept(incoming(2, "every", Some("b"))), "accepted");
-    assert_eq!(next_wake(&desk.state(), &desk.policy), None);
-    desk.policy = policy();
-    assert_eq!(desk.tick(), "run1 enrich0?1 enrich1?1");
-
-    let mut desk = Desk::new();
-    hold(&mut desk, HoldScope::Enrichment("tags".parse().unwrap()));
-    assert_eq!(desk.accept(incoming(1, "every", Some("a"))), "accepted run1 enrich0?1");
-    desk.policy = policy();
-    assert_eq!(desk.tick(), "enrich1?1");
 }
 
 #[test]

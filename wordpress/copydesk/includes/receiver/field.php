@@ -23,6 +23,7 @@ const TITLE_CHARS_MAX = 200;
 const EXCERPT_CHARS_MAX = 2000;
 const SEO_DESCRIPTION_CHARS_MAX = 320;
 const META_CHARS_MAX = 2000;
+const META_KEY = '/^[A-Za-z0-9_.:-]{1,150}$/D';
 const TERM_CHARS_MAX = 60;
 const TERMS_MAX = 20;
 
@@ -61,10 +62,11 @@ final class Field
                 $key = SEO_DESCRIPTION_KEYS[(string) seo_plugin()] ?? '';
                 return new self($name, 'meta', $key, SEO_DESCRIPTION_CHARS_MAX);
         }
-        if (!preg_match('/^meta:([A-Za-z0-9_.:-]{1,150})$/D', $name, $found)) {
+        $key = strpos($name, 'meta:') === 0 ? substr($name, strlen('meta:')) : '';
+        if (!preg_match(META_KEY, $key)) {
             return null;
         }
-        return new self($name, 'meta', in_array($found[1], meta_keys(), true) ? $found[1] : '', META_CHARS_MAX);
+        return new self($name, 'meta', in_array($key, meta_keys(), true) ? $key : '', META_CHARS_MAX);
     }
 
     /** @return self[] Every field that exists for this post. */
@@ -209,10 +211,15 @@ function term_name(\WP_Term $term): string
     return html_entity_decode($term->name, ENT_QUOTES | ENT_HTML5, 'UTF-8');
 }
 
-/** @return string[] The meta keys that the site's owner lets Copydesk write, and none that WordPress itself lives by. */
+/** @return string[] The meta keys that the site's owner lets Copydesk write. */
 function meta_keys(): array
 {
-    return array_values(array_filter((array) get_option('copydesk_meta_keys', []), static function ($key): bool {
-        return is_string($key) && !preg_match('/^_(?:wp_|edit_|copydesk|thumbnail_id|menu_item)/', $key);
-    }));
+    return array_values(array_filter((array) get_option('copydesk_meta_keys', []), __NAMESPACE__ . '\may_be_written'));
+}
+
+/** Whether a meta key may be chosen: none that WordPress or this plugin itself lives by. @param mixed $key */
+function may_be_written($key): bool
+{
+    return is_string($key) && preg_match(META_KEY, $key)
+        && !preg_match('/^_(?:wp_|edit_|copydesk|thumbnail_id|menu_item)/', $key);
 }

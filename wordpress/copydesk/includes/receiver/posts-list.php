@@ -6,7 +6,6 @@
 
 namespace Copydesk\Receiver;
 
-use function Copydesk\content_hash;
 use function Copydesk\Sender\enqueue;
 use function Copydesk\Sender\explain_row;
 use function Copydesk\Sender\is_sent_status;
@@ -221,14 +220,8 @@ function enrich_again(): void
         wp_die(esc_html__('You may not edit this post.', 'copydesk'), '', ['response' => 403]);
     }
     $sent = enqueue($post->ID, 0, static function (?\WP_Post $post): ?array {
-        // A hash of its own: the outbox takes no event twice for the same state of a post.
-        return $post
-            ? [
-                post_payload($post, 'post.updated') + ['again' => true],
-                content_hash([source_hash($post), 'again', (string) now_ms()]),
-            ]
-            : null;
-    });
+        return $post ? [post_payload($post, 'post.updated') + ['again' => true], source_hash($post)] : null;
+    }, null, true);
     if ($sent) {
         send_after_response();
     }

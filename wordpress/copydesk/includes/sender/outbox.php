@@ -150,16 +150,17 @@ function look(int $post_id, int $comment_id = 0): array
  *   the payload without what belongs to the row (sequence, key, time of the save) and the hash of the state; or null
  *   when that state is no event.
  * @param array|null $row The open row that the save began with.
+ * @param bool $repeat Whether it is also written when the last one was about the same state.
  * @return bool Whether there is a row to send.
  */
-function enqueue(int $post_id, int $comment_id, callable $describe, ?array $row = null): bool
+function enqueue(int $post_id, int $comment_id, callable $describe, ?array $row = null, bool $repeat = false): bool
 {
     $row = $row ?? new_row();
     $refused = 0;
     for ($try = 1; $try <= SEQUENCE_TRIES_MAX; $try++) {
         $seen = look($post_id, $comment_id);
         [$payload, $source_hash] = $describe($seen['post'], $seen['source_hash'] !== null) ?? [null, null];
-        if ($payload === null || $seen['source_hash'] === $source_hash) {
+        if ($payload === null || (!$repeat && $seen['source_hash'] === $source_hash)) {
             forget_open_row($row);
             return false;
         }

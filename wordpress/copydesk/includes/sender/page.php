@@ -6,6 +6,7 @@
 
 namespace Copydesk\Sender;
 
+use function Copydesk\Receiver\show_permissions;
 use function Copydesk\settings;
 use function Copydesk\table;
 
@@ -35,6 +36,8 @@ function show_page(): void
     echo '<table class="form-table" role="presentation">';
     show_connection();
     show_gates();
+    show_permissions();
+    show_uninstalling();
     echo '</table>';
     submit_button(__('Save', 'copydesk'));
     echo '</form>';
@@ -147,10 +150,12 @@ function show_gates(): void
         __('Comments', 'copydesk'),
         checkbox('comments', '1', __('Send comments, with their authors’ names', 'copydesk'), $settings['comments'])
     );
+}
+
+function show_uninstalling(): void
+{
     $clean_up = __('Delete everything of Copydesk’s when the plugin is deleted: settings, outbox, history', 'copydesk');
-    show_field(__('Uninstalling', 'copydesk'), checkbox('clean_up', '1', $clean_up, $settings['clean_up']));
-    /** Fires at the end of the table of settings: rows of the other half. */
-    do_action('copydesk_settings_rows', $settings);
+    show_field(__('Uninstalling', 'copydesk'), checkbox('clean_up', '1', $clean_up, settings()['clean_up']));
 }
 
 function show_test(): void

@@ -7,6 +7,7 @@
 
 namespace Copydesk\Sender;
 
+use function Copydesk\Receiver\save_permissions;
 use function Copydesk\settings;
 
 defined('ABSPATH') || exit;
@@ -79,6 +80,7 @@ function save(array $form): array
     if (!has_secret_constant()) {
         update_option('copydesk_secrets', clean_secrets($form, stored_secrets(), $problems), false);
     }
+    save_permissions($form, $problems);
     resend_refused();
     return $problems ? [false, implode(' ', $problems)] : [true, __('Saved.', 'copydesk')];
 }
