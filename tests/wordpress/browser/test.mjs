@@ -97,8 +97,8 @@ function stored(post) {
 	);
 }
 
-async function shot(name, locator = page) {
-	if (shots) await locator.screenshot({ path: join(shots, `${name}.png`) });
+async function shot(name, locator = page, options = {}) {
+	if (shots) await locator.screenshot({ path: join(shots, `${name}.png`), ...options });
 }
 
 /** Neither the source as served nor the page as it stands may hold a secret. */
@@ -236,7 +236,7 @@ test('the settings page holds no secret', async () => {
 	await page.goto(`${state.url}/wp-admin/options-general.php?page=copydesk`);
 	await page.getByRole('heading', { name: 'Copydesk' }).first().waitFor();
 	await assertNoSecret();
-	await shot('wordpress-settings');
+	await shot('wordpress-settings', page, { fullPage: true });
 });
 
 test('no script of a page has failed', () => {

@@ -84,6 +84,7 @@ final class ReceiverSanitiseTest extends ReceiverTestCase
         defined('WPSEO_VERSION') || define('WPSEO_VERSION', 'test');
     }
 
+    /** @group any-database */
     public function testHostileValuesInEveryFieldAreHarmlessOrRefused(): void
     {
         self::assertGreaterThanOrEqual(40, count(self::HOSTILE));
