@@ -422,6 +422,11 @@ impl<'p> Turn<'p> {
         }
         let group = group_len(&self.state, plan.coalesce);
         let Some(leader) = self.state.waiting.get(group - 1).cloned() else { return };
+        // The head may have named no version, and the last of its group one that is too old.
+        if let Some(end) = self.superseded(&leader) {
+            self.emit(PostEvent::Ended { position: leader.position, end });
+            return;
+        }
         // The wish of one that is absorbed goes over to the leader.
         let again = self.state.waiting.iter().take(group).any(|w| w.again);
         let absorbed: Vec<_> =

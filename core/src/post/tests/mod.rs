@@ -444,6 +444,19 @@ fn a_deleted_post_ends_its_run() {
 }
 
 #[test]
+fn an_old_version_leads_no_group_behind_an_event_without_one() {
+    let mut desk = Desk::new();
+    desk.accept(versioned(1, "every", 2));
+    desk.accept(incoming(2, "latest", Some("b")));
+    assert_eq!(desk.accept(versioned(3, "latest", 1)), "accepted");
+    desk.enriched(1, 0, "v2");
+    desk.enriched(1, 1, "v2");
+    desk.later(1_000);
+    let said = desk.applied(1, 1, "v2");
+    assert_eq!(said, "applied ended:Applied 3:Superseded(1) run2 enrich0?1 enrich1?1");
+}
+
+#[test]
 fn a_loop_that_changes_the_text_each_time_is_stopped_for_the_hour() {
     let mut desk = Desk::new();
     desk.policy.tries.asks_per_hour_max = 2;
