@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -20,9 +20,10 @@ use tokio::sync::Semaphore;
 use crate::delivery::DeliveryMessage;
 use crate::enrichment::EnrichmentMessage;
 use crate::enrichment::recipe::Recipe;
+use crate::sequencer::Remembered;
 use crate::telemetry::Telemetry;
 
-/// Shared by all actors of a node; nothing in it is guarded by a lock.
+/// Shared by all actors of a node; no lock in it is held for longer than a look-up.
 pub struct World {
     /// The log.
     pub log: Arc<dyn EventLog>,
@@ -53,8 +54,8 @@ pub struct World {
     pub backlog: AtomicI64,
     /// Where the log ended when this process started.
     pub started_at: Sequence,
-    /// Posts with a history.
-    pub known_posts: AtomicU64,
+    /// What is known of posts without reading the log.
+    pub remembered: Remembered,
     /// Runs that wait for an operator.
     pub dead_letters: AtomicI64,
     /// One for each intake record that may be in memory; the dispatcher lends them out.

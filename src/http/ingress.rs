@@ -6,7 +6,9 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -19,10 +21,11 @@ use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{Method, Request, Uri, Version, request};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use tracing::{debug, error};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::debug;
 
 use super::answer::{self, Answer, Refused, RequestIds};
-use super::intake::{Arrival, Intake};
+use super::intake::{Arrival, Intake, Receipt, Storing};
 use super::server::{Drain, Handler};
 use super::suspects::Suspects;
 
@@ -96,25 +99,10 @@ impl Ingress {
                 }
             })?
         };
-        // The append goes on when the client hangs up and this future is dropped: a sender with a
-        // short timeout must still find its event stored.
-        let task = tokio::spawn(async move {
-            let result = storing.await;
-            drop(busy);
-            result
-        });
-        match task.await {
-            Ok(Ok(receipt)) => {
-                let outcome = if receipt.duplicate { "duplicate" } else { "accepted" };
-                self.telemetry.metrics().webhook(self.counted_as(&source), outcome, "");
-                Ok(answer::accepted(&receipt))
-            }
-            Ok(Err(refusal)) => Err(refusal.into()),
-            Err(error) => {
-                error!(%error, "taking a webhook in panicked");
-                Err(Code::LogUnavailable.refuse("the outcome is unknown: send it again").into())
-            }
-        }
+        let receipt = Finishing { storing: Some(storing), busy: Some(busy) }.await?;
+        let outcome = if receipt.duplicate { "duplicate" } else { "accepted" };
+        self.telemetry.metrics().webhook(self.counted_as(&source), outcome, "");
+        Ok(answer::accepted(&receipt))
     }
 
     /// Any well-formed name is a source to the outside; only configured ones are labels.
@@ -222,6 +210,36 @@ const WEBHOOKS: &str = "/webhooks/{source}";
 
 /// Whoever posts to a path of no source.
 const UNKNOWN: &str = "unknown";
+/// Storing goes on when the client hangs up and this future is dropped: a sender with a short
+/// timeout must still find its event stored.
+struct Finishing {
+    storing: Option<Storing>,
+    busy: Option<TaskTrackerToken>,
+}
+
+impl Future for Finishing {
+    type Output = Result<Receipt, Refusal>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(storing) = &mut self.storing else { return Poll::Pending };
+        let result = ready!(storing.as_mut().poll(context));
+        self.storing = None;
+        Poll::Ready(result)
+    }
+}
+
+impl Drop for Finishing {
+    fn drop(&mut self) {
+        let busy = self.busy.take();
+        if let Some(storing) = self.storing.take() {
+            tokio::spawn(async move {
+                // Nobody is left to be told.
+                let _result = storing.await;
+                drop(busy);
+            });
+        }
+    }
+}
 
 /// The whole body, if it is small enough and in time.
 async fn read(body: Incoming, parts: &request::Parts) -> Result<Bytes, Refusal> {

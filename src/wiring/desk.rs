@@ -101,7 +101,7 @@ impl Desk for NodeDesk {
                 ready: dispatcher.is_some(),
                 backlog: world.backlog(),
                 busy_posts: dispatcher.map_or(0, |d| count(d.busy + d.parked)),
-                known_posts: world.known_posts.load(Ordering::Relaxed),
+                known_posts: world.remembered.count(),
                 dead_letters: u64::try_from(dead_letters).unwrap_or(0),
                 started_at: self.started_at.0,
                 providers: self.providers().await,

@@ -288,6 +288,7 @@ impl State {
     fn failed(&mut self, id: ActorId) {
         let Some(key) = self.names.get(&id).cloned() else { return };
         let Some(entry) = self.remove(&key) else { return };
+        self.world.remembered.doubt(&key);
         let failures = self.failures.entry(key.clone()).or_default();
         let pause_ms = (RESTART_MS << (*failures).min(10)).min(RESTART_MS_MAX);
         *failures = failures.saturating_add(1);
@@ -303,6 +304,8 @@ impl State {
         myself: &ActorRef<DispatcherMessage>,
     ) -> Result<(), ActorProcessingErr> {
         if !self.posts.contains_key(&key) {
+            // An operator is answered from the log, which other owners write, too.
+            self.world.remembered.doubt(&key);
             let behind = self.shelf.take(&key).flatten();
             self.start(&key, behind, myself).await?;
         }

@@ -7,14 +7,13 @@ use copydesk_proto::{PostKey, v1};
 use futures::StreamExt;
 
 use crate::records::{BadRecord, DECISIONS, Decision, INTAKE, post_of};
+use crate::sequencer::Remembered;
 
 /// What a start needs to know.
 #[derive(Debug, Default)]
 pub struct Recovery {
     /// Posts with unfinished work, each with its last intake record.
     pub unfinished: HashMap<PostKey, Sequence>,
-    /// Posts with a history.
-    pub known_posts: u64,
     /// Events that decisions cover and that have not ended.
     pub backlog: i64,
     /// Runs that wait for an operator.
@@ -35,11 +34,14 @@ pub enum RecoveryError {
 }
 
 /// Finds the unfinished posts: those whose last decision says so, and those with intake records
-/// that no decision covers.
+/// that no decision covers. Tells where the history of each post ends.
 ///
 /// # Errors
 /// [`RecoveryError`] when the log cannot be read; nothing is skipped.
-pub async fn recover(log: &dyn EventLog) -> Result<Recovery, RecoveryError> {
+pub async fn recover(
+    log: &dyn EventLog,
+    remembered: &Remembered,
+) -> Result<Recovery, RecoveryError> {
     let mut recovery = Recovery { end: log.last_sequence().await?, ..Recovery::default() };
     let mut considered: HashMap<PostKey, u64> = HashMap::new();
     let mut decisions = log.last_per_subject(Filter(Some(DECISIONS)));
@@ -48,7 +50,7 @@ pub async fn recover(log: &dyn EventLog) -> Result<Recovery, RecoveryError> {
         let Some(key) = post_of(&record.subject) else { continue };
         let v1::Summary { considered: covered, waiting, dead, .. } =
             Decision::read(&record)?.summary;
-        recovery.known_posts += 1;
+        remembered.ends_at(&key, record.sequence);
         recovery.backlog += i64::from(waiting);
         recovery.dead_letters += i64::from(dead);
         if waiting > 0 {

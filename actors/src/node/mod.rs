@@ -7,7 +7,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -26,6 +26,7 @@ use crate::desk::{Desk, HoldError, load_holds};
 use crate::dispatcher::{self, Dispatcher, DispatcherMessage, recovery};
 use crate::enrichment::{EnrichmentActor, EnrichmentArguments, EnrichmentMessage};
 use crate::receiver::{Admission, Receiver, ReceiverActor};
+use crate::sequencer::Remembered;
 use crate::telemetry::Telemetry;
 use crate::world::{EnrichmentSettings, World};
 use crate::{pull, retention};
@@ -146,7 +147,8 @@ impl Node {
     /// [`StartError`].
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let Settings { log, snapshots, sources, routes, plans, enrichments, .. } = settings;
-        let recovery = recovery::recover(&*log).await?;
+        let remembered = Remembered::default();
+        let recovery = recovery::recover(&*log, &remembered).await?;
         let (holds, _) = load_holds(&*log).await?;
         let (failure, failed) = watch::channel(false);
         let (supervisor, _) = Actor::spawn(None, Supervisor, failure).await?;
@@ -173,7 +175,7 @@ impl Node {
             tries: settings.tries,
             backlog: AtomicI64::new(recovery.backlog),
             started_at: recovery.end,
-            known_posts: AtomicU64::new(recovery.known_posts),
+            remembered,
             dead_letters: AtomicI64::new(recovery.dead_letters),
             credits: Arc::new(Semaphore::new(bounds.posts_busy_max)),
             credits_max: bounds.posts_busy_max,

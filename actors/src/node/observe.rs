@@ -19,7 +19,7 @@ pub(super) fn observe(world: &Arc<World>) {
         vec![(u64::try_from(dead).unwrap_or(0), None)]
     });
     gauge(world, "copydesk.posts.known", "{post}", "Posts with a history", |world| {
-        vec![(world.known_posts.load(Ordering::Relaxed), None)]
+        vec![(world.remembered.count(), None)]
     });
     // One process works on all of them until nodes share them out.
     gauge(world, "copydesk.partitions.owned", "{partition}", "Partitions worked on", |_| {

@@ -113,6 +113,15 @@ impl Actor for Sequencer {
         })
     }
 
+    async fn post_stop(
+        &self,
+        _: ActorRef<SequencerMessage>,
+        post: &mut Post,
+    ) -> Result<(), ActorProcessingErr> {
+        post.leave();
+        Ok(())
+    }
+
     async fn handle(
         &self,
         myself: ActorRef<SequencerMessage>,
@@ -159,14 +168,18 @@ impl Post {
         myself: &ActorRef<SequencerMessage>,
     ) -> Result<(), ActorProcessingErr> {
         let Start { world, key, .. } = &self.start;
-        let loaded = load(&*world.log, &*world.snapshots, key, &self.subjects).await?;
-        let Loaded { state, last, events, unsaved, from_snapshot, run: tail } = loaded;
-        if last != Sequence(0) {
-            world.telemetry.metrics().load(from_snapshot);
-        }
-        if last == Sequence(0) {
-            world.known_posts.fetch_add(1, Ordering::Relaxed);
-        }
+        let loaded = match world.remembered.take(key) {
+            Some(remembered) => remembered,
+            None => {
+                let loaded = load(&*world.log, &*world.snapshots, key, &self.subjects).await?;
+                if loaded.last > Sequence(0) {
+                    world.remembered.ends_at(key, loaded.last);
+                    world.telemetry.metrics().load(loaded.from_snapshot);
+                }
+                loaded
+            }
+        };
+        let Loaded { state, last, events, unsaved, run: tail, .. } = loaded;
         self.dead = i64::try_from(state.dead.len()).unwrap_or(i64::MAX);
         (self.state, self.last, self.events, self.unsaved) = (state, last, events, unsaved);
         if let Some(run) = self.state.run.clone() {
@@ -177,6 +190,17 @@ impl Post {
             self.trail.go_on(&self.start.world, &run, &self.intakes, tail);
         }
         self.act(outstanding(&self.state), myself).await
+    }
+
+    /// Leaves the state to the post's next sequencer. A run at work is left to the log, which
+    /// knows more of it than the state.
+    fn leave(&mut self) {
+        if self.state.run.is_none() {
+            let (last, events, unsaved) = (self.last, self.events, self.unsaved);
+            let state = std::mem::take(&mut self.state);
+            let loaded = Loaded { state, last, events, unsaved, ..Loaded::default() };
+            self.start.world.remembered.rest(self.start.key.clone(), loaded);
+        }
     }
 
     fn intake(&mut self, record: &Record) -> Result<(), ActorProcessingErr> {
@@ -281,11 +305,18 @@ impl Post {
             trace,
             owner: world.owner,
         };
+        if self.last == Sequence(0) {
+            // Should this append's outcome stay unknown, the post may have a history.
+            world.remembered.doubt(key);
+        }
         let began = Instant::now();
         let appended = world.log.append(decision.record(&self.subjects.decisions, self.last)).await;
         world.telemetry.metrics().append("ev", appended.is_ok(), began.elapsed());
         match appended {
-            Ok(appended) => self.last = appended.sequence(),
+            Ok(appended) => {
+                self.last = appended.sequence();
+                world.remembered.ends_at(key, self.last);
+            }
             Err(error @ AppendError::WrongLastSequence { .. }) => {
                 warn!(post = %key, "another owner decides for this post; stepping down");
                 return Err(error.into());

@@ -209,9 +209,10 @@ impl Job {
         });
         let made = answered.collect();
         let mut metadata = serde_json::Map::new();
-        let payload = self.payload();
         let mut event_status = None;
-        if let (true, Some(payload)) = (self.run.steps.is_empty(), payload) {
+        if self.run.steps.is_empty()
+            && let Some(payload) = self.payload()
+        {
             event_status = payload.status().and_then(|s| clean(&Field::Status, s));
             if let Some(value) = payload.summary().and_then(|s| clean(&Field::Excerpt, s)) {
                 let value = FieldValue::Text(value);

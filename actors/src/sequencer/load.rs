@@ -11,7 +11,7 @@ use crate::records::{BadRecord, Decision, Subjects};
 const PAGE: usize = 256;
 
 /// A post as its log holds it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Loaded {
     /// The fold.
     pub state: PostState,
@@ -28,7 +28,7 @@ pub(crate) struct Loaded {
 }
 
 /// What the trail of a run needs to go on, as far as the records after the snapshot have it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct RunTail {
     /// Its context, by the last decision.
     pub trace: Option<TraceContext>,

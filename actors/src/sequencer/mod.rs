@@ -11,9 +11,11 @@ mod actor;
 mod effects;
 mod load;
 mod message;
+mod remembered;
 mod reports;
 mod step_span;
 mod trail;
 
 pub use actor::{Post, Sequencer, Start};
 pub use message::{Answered, Operation, Rest, SequencerMessage};
+pub use remembered::Remembered;

@@ -38,6 +38,10 @@ pub(super) const BATCH_RECORDS_MAX: usize = 1024;
 /// Bytes in one group commit, so that large records do not hold up the others' answers.
 pub(super) const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// While many write, a commit begins at most this often: those who come meanwhile share its sync,
+/// which costs the CPU as much as ten appends. One writer alone never waits.
+pub(super) const COMMIT_EVERY: std::time::Duration = std::time::Duration::from_millis(1);
+
 /// Answers that the writer gives itself; more are given from inside the runtime, which is slower
 /// for the first and cheaper for all.
 pub(super) const INLINE_ANSWERS_MAX: usize = 8;

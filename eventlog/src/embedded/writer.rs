@@ -15,7 +15,7 @@ use super::head::Head;
 use super::reader::Shared;
 use super::record::{self, Stored};
 use super::settings::{
-    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, FREE_SPACE_EVERY, INLINE_ANSWERS_MAX,
+    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, COMMIT_EVERY, FREE_SPACE_EVERY, INLINE_ANSWERS_MAX,
     LAST_CACHE_SUBJECTS_MAX,
 };
 use super::store::{Store, block_of, split_subject_key, subject_key, trimmed_key, unreadable};
@@ -70,10 +70,16 @@ impl Writer {
     /// Works until the queue is closed. Returns after the last answer.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         let mut next = None;
+        // When the last commit began, if it was of several appends.
+        let mut shared_commit: Option<Instant> = None;
         while let Some(command) = next.take().or_else(|| queue.blocking_recv()) {
             let outcome = match command {
                 Command::Append(first) => {
+                    if let Some(began) = shared_commit {
+                        std::thread::sleep(COMMIT_EVERY.saturating_sub(began.elapsed()));
+                    }
                     let appends = collect(first, &mut queue, &mut next);
+                    shared_commit = (appends.len() > 1).then(Instant::now);
                     self.commit(appends)
                 }
                 Command::Trim { subject, below, answer } => {

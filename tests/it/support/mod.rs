@@ -9,8 +9,9 @@ pub(crate) mod site;
 
 use std::time::{Duration, Instant};
 
-/// Longest wait for anything that must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// Longest wait for anything that must happen: a site that fails at random is left alone for half
+/// a minute more than once.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Looks until it is so, or fails with what was awaited.
 pub(crate) async fn eventually<F, T>(what: &str, mut look: impl FnMut() -> F) -> T

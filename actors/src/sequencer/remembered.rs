@@ -1,0 +1,132 @@
+//! What this process knows of posts that have no sequencer, so that starting one seldom reads the
+//! log: where each post's history ends, and the states of those that came to rest last.
+//!
+//! Knowing too little costs a read of the log. Knowing something that another owner has made
+//! untrue is found by the condition of the next append, after which the log is asked.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use copydesk_eventlog::Sequence;
+use copydesk_proto::PostKey;
+use quick_cache::sync::Cache;
+
+use super::load::Loaded;
+
+/// States kept. Each is 1 to 2 KB, and a newsroom's busy hour touches fewer posts.
+const RESTING_MAX: usize = 8_192;
+
+/// The posts this process has met, in its log or since. 16 bytes each.
+pub struct Remembered {
+    hasher: RandomState,
+    /// The last decision of each post, by a hash of its key: two posts that share a hash cost each
+    /// other a read, no more. `None` when the log must be asked.
+    lasts: Mutex<HashMap<u64, Option<Sequence>>>,
+    resting: Cache<PostKey, Loaded>,
+}
+
+impl Default for Remembered {
+    fn default() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            lasts: Mutex::default(),
+            resting: Cache::new(RESTING_MAX),
+        }
+    }
+}
+
+impl std::fmt::Debug for Remembered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Remembered").field("posts", &self.count()).finish_non_exhaustive()
+    }
+}
+
+impl Remembered {
+    /// Posts with a history.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        u64::try_from(self.lasts().len()).unwrap_or(u64::MAX)
+    }
+
+    /// The post's history ends here now.
+    pub(crate) fn ends_at(&self, key: &PostKey, last: Sequence) {
+        self.lasts().insert(self.hasher.hash_one(key), Some(last));
+    }
+
+    /// An append is under way or went wrong: until it is known to have worked, ask the log.
+    pub(crate) fn doubt(&self, key: &PostKey) {
+        self.lasts().insert(self.hasher.hash_one(key), None);
+    }
+
+    /// Keeps the state of a post whose sequencer stops.
+    pub(super) fn rest(&self, key: PostKey, state: Loaded) {
+        self.resting.insert(key, state);
+    }
+
+    /// The post as it is, when that can be said without the log.
+    pub(super) fn take(&self, key: &PostKey) -> Option<Loaded> {
+        let last = match self.lasts().get(&self.hasher.hash_one(key)) {
+            None => return Some(Loaded::default()),
+            Some(last) => (*last)?,
+        };
+        let (_, state) = self.resting.remove(key)?;
+        (state.last == last).then_some(state)
+    }
+
+    fn lasts(&self) -> MutexGuard<'_, HashMap<u64, Option<Sequence>>> {
+        self.lasts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+
+    use copydesk_proto::PostId;
+
+    use super::*;
+
+    fn post(number: u64) -> PostKey {
+        PostKey { site: "news".parse().unwrap(), post: PostId::number(number).unwrap() }
+    }
+
+    fn loaded(last: u64) -> Loaded {
+        Loaded { last: Sequence(last), ..Loaded::default() }
+    }
+
+    #[test]
+    fn a_post_never_met_has_no_history() {
+        let remembered = Remembered::default();
+        assert_eq!(remembered.take(&post(1)).unwrap().last, Sequence(0));
+        assert_eq!(remembered.count(), 0);
+    }
+
+    #[test]
+    fn a_state_at_rest_is_given_once() {
+        let remembered = Remembered::default();
+        remembered.ends_at(&post(1), Sequence(7));
+        assert!(remembered.take(&post(1)).is_none(), "met, and not at rest");
+        remembered.rest(post(1), loaded(7));
+        assert_eq!(remembered.take(&post(1)).unwrap().last, Sequence(7));
+        assert!(remembered.take(&post(1)).is_none());
+    }
+
+    #[test]
+    fn a_state_that_comes_to_rest_late_is_not_believed() {
+        let remembered = Remembered::default();
+        remembered.ends_at(&post(1), Sequence(9));
+        remembered.rest(post(1), loaded(7));
+        assert!(remembered.take(&post(1)).is_none());
+    }
+
+    #[test]
+    fn in_doubt_the_log_is_asked() {
+        let remembered = Remembered::default();
+        remembered.ends_at(&post(1), Sequence(7));
+        remembered.rest(post(1), loaded(7));
+        remembered.doubt(&post(1));
+        assert!(remembered.take(&post(1)).is_none());
+        assert_eq!(remembered.count(), 1);
+    }
+}
