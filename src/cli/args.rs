@@ -101,6 +101,9 @@ Examples:
         /// SITE/ID of a post, or the id that the sender of an event was told.
         of: String,
     },
+    /// See and change the secrets that sources sign with.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Look at what needs a person, and decide.
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
@@ -307,6 +310,40 @@ Exit code 0 when a route takes it, 1 when none does or the payload is refused.")
         /// The source that sends it; needless when there is only one.
         #[arg(long)]
         source: Option<String>,
+    },
+}
+
+/// See and change the secrets that sources sign with.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// The live keys: where each is kept, and whether it is there.
+    List {
+        /// Only of this source.
+        source: Option<String>,
+    },
+    /// Give a source a further key, so that no webhook is refused while its sender changes over.
+    ///
+    /// Edits the configuration file and, unless --from names a place, makes the secret.
+    #[command(after_help = "\
+Examples:
+  copydesk keys add news
+  copydesk keys add payments --from file:/run/secrets/payments-2")]
+    Add {
+        /// The source.
+        source: String,
+        /// The key's id; the next free of k1, k2, … when left out.
+        #[arg(long)]
+        id: Option<String>,
+        /// Where the secret is kept already: env:NAME or file:PATH. Never the secret itself.
+        #[arg(long)]
+        from: Option<SecretRef>,
+    },
+    /// Take a key from a source: what is signed with it is refused from the next start on.
+    Retire {
+        /// The source.
+        source: String,
+        /// The key's id.
+        id: String,
     },
 }
 

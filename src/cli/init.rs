@@ -13,7 +13,7 @@ use super::output::Output;
 use crate::config::{DEFAULT_TOML, Environment, FILE_NAME, Loaded};
 
 /// Where secrets go, in the working directory like all paths of a configuration.
-const SECRETS_DIR: &str = "copydesk-secrets";
+pub(super) const SECRETS_DIR: &str = "copydesk-secrets";
 
 pub(super) fn init(
     args: &InitArgs,
@@ -30,11 +30,7 @@ pub(super) fn init(
             bail!("{} exists already and is not overwritten: move it away first", made.display());
         }
     }
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(SECRETS_DIR)
-        .with_context(|| format!("cannot make {SECRETS_DIR}"))?;
+    make_secrets_dir()?;
     write_new(&secret, &new_secret()?)?;
     write_new(file, &text)?;
     if output.json {
@@ -44,6 +40,11 @@ pub(super) fn init(
         output.line(&next_steps(args, file, &secret, &password))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn make_secrets_dir() -> anyhow::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(SECRETS_DIR);
+    made.with_context(|| format!("cannot make {SECRETS_DIR}"))
 }
 
 fn secret_file(args: &InitArgs) -> PathBuf {

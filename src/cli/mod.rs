@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod client;
 pub(crate) mod init;
+mod keys;
 pub(crate) mod node;
 pub(crate) mod output;
 mod pages;
@@ -65,6 +66,7 @@ pub fn run(cli: Cli, env: &Environment, output: &Output) -> anyhow::Result<ExitC
             watched(&load, async |c| watch::dead_letters(command, c, output).await)
         }
         Command::Routes(command) => routes::routes(command, &load()?, output),
+        Command::Keys(command) => keys::keys(command, path.as_deref(), &load, env, output),
         Command::Status => watched(&load, async |c| watch::status(c, output).await),
         Command::Hold(args) => watched(&load, async |c| watch::hold(args, c, env, output).await),
         Command::Resume { scope } => {
