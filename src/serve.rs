@@ -7,12 +7,12 @@ use std::time::Duration;
 use anyhow::Context;
 use copydesk_actors::node::{Node, Settings};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tracing::{Instrument, info, info_span, warn};
 
 use crate::admin::{Access, AdminApi};
 use crate::config::{Config, Secrets};
 use crate::http::{DRAIN_MAX, Drain, Ingress, Server};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{SPANS, Telemetry};
 use crate::wiring::{NodeDesk, NodeIntake, OpenLog, node_settings, open_log, open_snapshots};
 
 /// Exit code of a start that the configuration or the log refuses: `EX_CONFIG` of sysexits.
@@ -61,6 +61,15 @@ pub async fn start(
     secrets: &Secrets,
     telemetry: &Telemetry,
 ) -> anyhow::Result<Running> {
+    let span = info_span!(target: SPANS, "start");
+    start_parts(config, secrets, telemetry).instrument(span).await
+}
+
+async fn start_parts(
+    config: &Config,
+    secrets: &Secrets,
+    telemetry: &Telemetry,
+) -> anyhow::Result<Running> {
     let drain = Drain::default();
     let http = &config.http;
     // Bound before anything is opened: a second node on the same port must touch nothing.
@@ -68,13 +77,14 @@ pub async fn start(
         Server::bind(http.listen, http.connections_max, http.connections_per_ip_max, drain.clone())
             .await
             .with_context(|| format!("http.listen: {} cannot be used", http.listen))?;
-    let OpenLog { log, fatal } = open_log(config).await?;
-    let snapshots = open_snapshots(&config.data_dir).await;
+    let span = |name| info_span!(target: SPANS, "open", what = name);
+    let OpenLog { log, fatal } = open_log(config).instrument(span("log")).await?;
+    let snapshots = open_snapshots(&config.data_dir).instrument(span("snapshots")).await;
     let durability = log.durability();
     let settings = node_settings(config, secrets, log, snapshots)?;
     let settings = Settings { telemetry: telemetry.actors(), ..settings };
     let began = std::time::Instant::now();
-    let node = Node::start(settings).await?;
+    let node = Node::start(settings).instrument(info_span!(target: SPANS, "recover")).await?;
     let ready_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
 
     let admin = Server::bind(

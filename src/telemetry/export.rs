@@ -86,6 +86,12 @@ impl Exported {
         }))
     }
 
+    /// Spans in the queue or on their way.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
     /// Sends what is left.
     pub(super) fn shutdown(&self, limit: Duration) {
         // The collector may be gone; the process ends all the same.
@@ -93,12 +99,17 @@ impl Exported {
     }
 
     fn export(&self, span: Span) {
+        self.hand_over(self.data(span));
+    }
+
+    /// Puts a span into the queue, if there is room.
+    pub(super) fn hand_over(&self, span: SpanData) {
         if self.queued.fetch_add(1, Ordering::Relaxed) >= QUEUE_MAX {
             self.queued.fetch_sub(1, Ordering::Relaxed);
             self.trouble.lose(1);
             return;
         }
-        self.processor.on_end(self.data(span));
+        self.processor.on_end(span);
     }
 
     fn data(&self, span: Span) -> SpanData {

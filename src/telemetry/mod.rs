@@ -3,8 +3,9 @@
 //!
 //! Nothing here or above it writes an INFO line for a request: that would be the slowest part of
 //! taking one in. Spans are the actors' plain data ([`copydesk_actors::telemetry::Span`]), handed
-//! to the SDK's batch processor; `tracing` makes lines only.
+//! to the SDK's batch processor; `tracing` makes lines, and spans of what is no event's way.
 
+mod bridge;
 mod export;
 mod metrics;
 mod sampling;
@@ -28,6 +29,7 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
+pub use self::bridge::SPANS;
 use self::export::Exported;
 pub use self::metrics::Scrape;
 use crate::config::{Environment, LogFormat, OtlpProtocol, Telemetry as Settings};
@@ -76,9 +78,11 @@ impl Telemetry {
         let directives = env.get("RUST_LOG").filter(|text| !text.is_empty()).unwrap_or(LOGGED);
         let filter = EnvFilter::try_new(directives).context("RUST_LOG cannot be read")?;
         let lines = lines(settings.log_format, output).with_filter(filter);
-        tracing::subscriber::set_global_default(Registry::default().with(lines))
+        let telemetry = Self::build(settings, env)?;
+        let spans = telemetry.spans.clone().map(bridge::layer);
+        tracing::subscriber::set_global_default(Registry::default().with(lines).with(spans))
             .context("telemetry is started once a process")?;
-        Self::build(settings, env)
+        Ok(telemetry)
     }
 
     /// For a node that sends nothing anywhere and whose lines go where the test's do.

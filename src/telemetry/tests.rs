@@ -98,6 +98,21 @@ async fn what_finds_no_room_is_lost_counted_and_nobody_waits_for_it() {
 }
 
 #[tokio::test]
+async fn spans_of_the_target_wait_with_the_events_own() {
+    let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", hanging.local_addr().unwrap());
+    let telemetry = Telemetry::build(&settings(&endpoint), &Environment::default()).unwrap();
+    let exported = Arc::clone(telemetry.spans.as_ref().unwrap());
+    let subscriber =
+        tracing_subscriber::Registry::default().with(bridge::layer(Arc::clone(&exported)));
+    tracing::subscriber::with_default(subscriber, || {
+        let _one = tracing::info_span!(target: SPANS, "start").entered();
+        let _other = tracing::info_span!("of a library").entered();
+    });
+    assert_eq!(exported.waiting(), 1);
+}
+
+#[tokio::test]
 async fn labels_past_the_cap_are_counted_together() {
     let telemetry = Telemetry::build(&settings(""), &Environment::default()).unwrap();
     for site in 0..1_200 {

@@ -15,6 +15,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
+use super::backlog::backlog_change;
 use super::effects::{Job, payload_of};
 use super::load::{Loaded, load, save};
 use super::message::{Answered, Rest, SequencerMessage};
@@ -23,7 +24,7 @@ use super::trail::{Intakes, LINKS_MAX, Trail};
 use crate::World;
 use crate::delivery::DeliveryMessage;
 use crate::dispatcher::DispatcherMessage;
-use crate::records::{Decision, Intake, Subjects, ends, summarise};
+use crate::records::{Decision, Intake, Subjects, summarise};
 
 /// Intake records read at a time when the mailbox did not hold them all.
 const INTAKE_PAGE: usize = 64;
@@ -483,36 +484,6 @@ impl Post {
         }
         Ok(())
     }
-}
-
-/// What a turn adds to the backlog: events of earlier lives join it, ended ones leave it. Events
-/// of this life joined when they were received.
-fn backlog_change(events: &[PostEvent], started_at: Sequence) -> i64 {
-    let earlier = |position: IntakePosition| position.0 <= started_at.0;
-    events.iter().fold(0, |change, event| {
-        let joins = match event {
-            PostEvent::Accepted(incoming) | PostEvent::Ignored { incoming, .. } => {
-                earlier(incoming.position)
-            }
-            PostEvent::RetryRequested { .. } => true,
-            PostEvent::Ended { .. }
-            | PostEvent::RunStarted { .. }
-            | PostEvent::StepAsked { .. }
-            | PostEvent::PostRead { .. }
-            | PostEvent::StepSkipped { .. }
-            | PostEvent::EnrichmentAnswered { .. }
-            | PostEvent::WriteIntended { .. }
-            | PostEvent::WriteApplied { .. }
-            | PostEvent::WriteRefused { .. }
-            | PostEvent::AttemptFailed { .. }
-            | PostEvent::RunEnded { .. }
-            | PostEvent::DeadLettered { .. }
-            | PostEvent::RunResumed { .. }
-            | PostEvent::DeadLetterDropped { .. }
-            | PostEvent::Checkpointed(_) => false,
-        };
-        change + i64::from(joins) - i64::from(ends(event))
-    })
 }
 
 fn accepted_position(command: &PostCommand) -> Option<IntakePosition> {

@@ -8,6 +8,7 @@
 //! The actor holds the mailbox, the last sequence and the text at work. It holds no rule.
 
 mod actor;
+mod backlog;
 mod effects;
 mod load;
 mod message;

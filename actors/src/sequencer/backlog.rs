@@ -1,0 +1,36 @@
+//! The node's count of events that wait.
+
+use copydesk_core::post::{IntakePosition, PostEvent};
+use copydesk_eventlog::Sequence;
+
+use crate::records::ends;
+
+/// What a turn adds to the backlog: events of earlier lives join it, ended ones leave it. Events
+/// of this life joined when they were received.
+pub(super) fn backlog_change(events: &[PostEvent], started_at: Sequence) -> i64 {
+    let earlier = |position: IntakePosition| position.0 <= started_at.0;
+    events.iter().fold(0, |change, event| {
+        let joins = match event {
+            PostEvent::Accepted(incoming) | PostEvent::Ignored { incoming, .. } => {
+                earlier(incoming.position)
+            }
+            PostEvent::RetryRequested { .. } => true,
+            PostEvent::Ended { .. }
+            | PostEvent::RunStarted { .. }
+            | PostEvent::StepAsked { .. }
+            | PostEvent::PostRead { .. }
+            | PostEvent::StepSkipped { .. }
+            | PostEvent::EnrichmentAnswered { .. }
+            | PostEvent::WriteIntended { .. }
+            | PostEvent::WriteApplied { .. }
+            | PostEvent::WriteRefused { .. }
+            | PostEvent::AttemptFailed { .. }
+            | PostEvent::RunEnded { .. }
+            | PostEvent::DeadLettered { .. }
+            | PostEvent::RunResumed { .. }
+            | PostEvent::DeadLetterDropped { .. }
+            | PostEvent::Checkpointed(_) => false,
+        };
+        change + i64::from(joins) - i64::from(ends(event))
+    })
+}
