@@ -1,7 +1,7 @@
-# need_rust: a C compiler and the Rust of rust-toolchain.toml; sourced after common.sh.
+# need_rust: a C compiler, make (for jemalloc) and the Rust of rust-toolchain.toml; sourced after common.sh.
 # shellcheck shell=bash
 need_rust() {
-  command -v cc >/dev/null || apt_need gcc libc6-dev
+  { command -v cc && command -v make; } >/dev/null || apt_need gcc libc6-dev make
   PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
   if ! command -v cargo >/dev/null; then
     apt_need curl ca-certificates
