@@ -99,6 +99,10 @@ impl Exported {
     }
 
     fn export(&self, span: Span) {
+        if self.trouble.is_pausing() {
+            self.trouble.lose(1);
+            return;
+        }
         self.hand_over(self.data(span));
     }
 

@@ -3,10 +3,15 @@
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 use tracing::{info, warn};
+
+/// How long a collector that did not take a batch is left alone: batches that nobody takes cost as
+/// much to make as others.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// What could not be handed over.
 #[derive(Debug)]
@@ -14,25 +19,45 @@ pub(super) struct Trouble {
     /// `spans` or `metrics`.
     what: &'static str,
     is_on: AtomicBool,
+    started: Instant,
+    /// The end of the pause, in milliseconds since the start.
+    paused_until_ms: AtomicU64,
     failures: AtomicU64,
     lost: AtomicU64,
 }
 
 impl Trouble {
     pub(super) fn none(what: &'static str) -> Arc<Self> {
-        let (is_on, failures, lost) =
-            (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Self { what, is_on, failures, lost })
+        Arc::new(Self {
+            what,
+            is_on: AtomicBool::new(false),
+            started: Instant::now(),
+            paused_until_ms: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+        })
     }
 
     /// A batch of so many was not taken.
     pub(super) fn failed(&self, lost: usize, error: &dyn Display) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         self.lose(lost);
+        let until_ms = self.ms().saturating_add(u64::try_from(PAUSE.as_millis()).unwrap_or(0));
+        self.paused_until_ms.store(until_ms, Ordering::Relaxed);
         if !self.is_on.swap(true, Ordering::Relaxed) {
             let what = self.what;
             warn!(%error, "the collector does not take {what}; they are lost until it does");
         }
+    }
+
+    /// Whether the collector is left alone for the moment.
+    pub(super) fn is_pausing(&self) -> bool {
+        self.is_on.load(Ordering::Relaxed)
+            && self.ms() < self.paused_until_ms.load(Ordering::Relaxed)
+    }
+
+    fn ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// So many found no room while the collector was slow.
@@ -69,5 +94,21 @@ impl Trouble {
     #[cfg(test)]
     pub(super) fn counts(&self) -> (u64, u64) {
         (self.failures.load(Ordering::Relaxed), self.lost.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_that_fails_is_left_alone_until_it_works() {
+        let trouble = Trouble::none("spans");
+        assert!(!trouble.is_pausing());
+        trouble.failed(3, &"refused");
+        assert!(trouble.is_pausing());
+        trouble.worked();
+        assert!(!trouble.is_pausing());
+        assert_eq!(trouble.counts(), (1, 3));
     }
 }
