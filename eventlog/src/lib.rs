@@ -4,6 +4,7 @@
 mod bounds;
 #[cfg(feature = "testing")]
 pub mod conformance;
+mod crash;
 pub mod embedded;
 pub mod jetstream;
 mod log;
@@ -13,6 +14,7 @@ mod snapshots;
 pub mod testing;
 
 pub use bounds::{HEADER_VALUE_BYTES_MAX, HEADERS_MAX, SUBJECT_BYTES_MAX};
+pub use crash::crash_point;
 pub use embedded::EmbeddedLog;
 pub use jetstream::JetStreamLog;
 pub use log::*;

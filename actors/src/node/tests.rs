@@ -78,6 +78,7 @@ fn settings(log: &MemoryLog) -> Settings {
         )],
         fallbacks: HashMap::new(),
         sites: Vec::new(),
+        stand_ins: HashMap::new(),
         tries: Tries {
             read: retry,
             enrich: retry,

@@ -24,13 +24,14 @@ use super::trail::{Intakes, LINKS_MAX, Trail};
 use crate::World;
 use crate::delivery::DeliveryMessage;
 use crate::dispatcher::DispatcherMessage;
+use crate::mistakes::{Mistake, makes};
 use crate::records::{Decision, Intake, Subjects, summarise};
 
 /// Intake records read at a time when the mailbox did not hold them all.
 const INTAKE_PAGE: usize = 64;
 
 /// Events after which the state is saved: loading 64 events costs about as much as a snapshot.
-const UNSAVED_MAX: u64 = 64;
+const UNSAVED_MAX: u64 = if cfg!(test) { 8 } else { 64 };
 
 /// The actor; its state is [`Post`].
 #[derive(Debug)]
@@ -190,6 +191,9 @@ impl Post {
             }
             self.trail.go_on(&self.start.world, &run, &self.intakes, tail);
         }
+        if makes(Mistake::ForgetConsidered) {
+            self.state.considered = IntakePosition(0);
+        }
         self.act(outstanding(&self.state), myself).await
     }
 
@@ -220,6 +224,10 @@ impl Post {
             return Ok(());
         }
         let intake = Arc::new(Intake::read(record)?);
+        let older = |seen: &Arc<Intake>| seen.received_at > intake.received_at;
+        if makes(Mistake::WallClockOrders) && self.intakes.values().any(older) {
+            return Ok(());
+        }
         self.pending.push((PostCommand::Accept(intake.incoming(position)), None));
         self.intakes.insert(position, intake);
         Ok(())
@@ -253,6 +261,9 @@ impl Post {
         let (state, events) = turn.finish();
         self.state = state;
         let wake_at = next_wake(&self.state, &policy);
+        if makes(Mistake::ActBeforeAppend) {
+            self.act(events.iter().filter_map(react).collect(), myself).await?;
+        }
         let events = self.append(events, wake_at, now).await?;
         self.tell_held(&policy, now);
         for (reply, decided) in replies {
@@ -310,6 +321,7 @@ impl Post {
             // Should this append's outcome stay unknown, the post may have a history.
             world.remembered.doubt(key);
         }
+        copydesk_eventlog::crash_point("sequencer.decided");
         let began = Instant::now();
         let appended = world.log.append(decision.record(&self.subjects.decisions, self.last)).await;
         world.telemetry.metrics().append("ev", appended.is_ok(), began.elapsed());
@@ -324,6 +336,7 @@ impl Post {
             }
             Err(error) => return Err(error.into()),
         }
+        copydesk_eventlog::crash_point("sequencer.appended");
         self.trail.tell(world, key, now);
         self.events += count;
         self.unsaved += count;
@@ -334,7 +347,9 @@ impl Post {
         world.dead_letters.fetch_add(dead - self.dead, Ordering::Relaxed);
         self.dead = dead;
         if self.unsaved >= UNSAVED_MAX {
+            copydesk_eventlog::crash_point("sequencer.saving");
             save(&*world.log, &*world.snapshots, key, &self.state, self.last);
+            copydesk_eventlog::crash_point("sequencer.saved");
             self.unsaved = 0;
         }
         self.tell_site(&decision.events, now);
@@ -403,9 +418,10 @@ impl Post {
             let intake = self.leading_intake(run.id).await?;
             // The event's own text is not the run's once the post was read again: after a restart
             // only the hash of what was read is known, and the effect reads the post.
-            let text = self
-                .text_of(run.id, intake.as_deref())
-                .filter(|text| run.input.is_none_or(|input| input.hash == text.input_hash()));
+            let text = self.text_of(run.id, intake.as_deref()).filter(|text| {
+                run.input.is_none_or(|input| input.hash == text.input_hash())
+                    || makes(Mistake::TextOfTheEvent)
+            });
             let (world, key) = (Arc::clone(&self.start.world), self.start.key.clone());
             let (trace, event) = self.trail.of(run.id);
             let attempt = effect.attempt;
@@ -417,6 +433,7 @@ impl Post {
                     Step::Enrich(place) => job.enrich(place).await,
                     Step::Write => job.write().await,
                 };
+                copydesk_eventlog::crash_point("effect.answered");
                 // A sequencer that is gone left its effects to the next one.
                 let _ = myself.cast(SequencerMessage::Answer(Box::new(answered)));
             });

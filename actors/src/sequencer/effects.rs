@@ -10,6 +10,7 @@ use copydesk_core::post::{
 };
 use copydesk_core::sanitise::sanitise;
 use copydesk_core::webhook::Payload;
+use copydesk_eventlog::crash_point;
 use copydesk_proto::{PostKey, ProviderId, TraceContext};
 use tracing::debug;
 
@@ -113,7 +114,9 @@ impl Job {
                 }
             },
         };
+        crash_point("enrichment.asking");
         let result = self.ask_provider(place, &text).await;
+        crash_point("enrichment.answered");
         let command = PostCommand::Enriched { run, step: place, input: input.hash, result };
         Answered { command, text: Some((run, text)) }
     }
@@ -176,7 +179,11 @@ impl Job {
             Some(site) => {
                 let write = Box::new(self.write_request(number.0, fields, step.trace));
                 self.world.telemetry.sent(Mailbox::Sites);
-                deliver(site, |reply| delivery::DeliveryMessage::Write(write, reply)).await
+                crash_point("write.sending");
+                let outcome =
+                    deliver(site, |reply| delivery::DeliveryMessage::Write(write, reply)).await;
+                crash_point("write.answered");
+                outcome
             }
             None => Err(no_site()),
         };
