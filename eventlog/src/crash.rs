@@ -1,6 +1,6 @@
 //! Places at which a test lets the built program die, without unwinding and without a word.
 //!
-//! `COPYDESK_CRASH_AT=sequencer.appended:3` is the third time that place is passed. Only programs
+//! `EVENTLOG_CRASH_AT=sequencer.appended:3` is the third time that place is passed. Only programs
 //! built with the feature `testing` look at it: in what is shipped, a place is nothing.
 
 /// Dies here, when this is the time for it.
@@ -18,7 +18,7 @@ mod chosen {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     static CHOSEN: LazyLock<Option<(String, AtomicU64)>> = LazyLock::new(|| {
-        let text = std::env::var("COPYDESK_CRASH_AT").ok()?;
+        let text = std::env::var("EVENTLOG_CRASH_AT").ok()?;
         let (place, passes) = text.rsplit_once(':')?;
         Some((place.to_owned(), AtomicU64::new(passes.parse().ok()?)))
     });

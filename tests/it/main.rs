@@ -2,9 +2,12 @@
 //! the real program against real neighbours.
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
+mod bad_input;
 mod check;
+mod crash;
 mod pipeline;
 mod prometheus;
+mod soak;
 mod sources;
 #[expect(dead_code, reason = "the benches use the rest")]
 mod support;

@@ -34,7 +34,7 @@ pub(super) fn final_words(world: &World) -> BTreeMap<PostKey, Stands> {
 
 /// Everything that is wrong.
 pub(super) async fn violations(world: &World) -> Vec<String> {
-    let mut wrong = world.site.wrong();
+    let mut wrong = [world.site.wrong(), world.outbox.wrong()].concat();
     let log = world.network.inner();
     let rows = rows(log).await;
     accepted_is_durable(world, &rows, &mut wrong);

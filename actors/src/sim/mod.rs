@@ -51,6 +51,7 @@ use crate::enrichment::{EnrichmentArguments, Limits};
 use crate::mistakes::Mistake;
 use crate::mistakes::tests::{self as mistakes, making};
 use crate::node::{Bounds, Node, Settings};
+use crate::telemetry::Telemetry;
 
 /// How long seeds are tried in `scripts/test`.
 const SECONDS: u64 = 15;
@@ -276,11 +277,11 @@ async fn settings(world: &World) -> Settings {
         routes: RouteTable::new(SITES.iter().map(|site| route(site)).collect()).unwrap(),
         plans: SITES.iter().map(|site| (site.parse().unwrap(), route_plan.clone())).collect(),
         enrichments: HashMap::from([("summary".parse().unwrap(), made)]),
-        providers: vec![EnrichmentArguments {
-            id: "main".parse().unwrap(),
-            provider: Arc::clone(&world.service) as _,
+        providers: vec![EnrichmentArguments::new(
+            "main".parse().unwrap(),
+            Arc::clone(&world.service) as _,
             limits,
-        }],
+        )],
         fallbacks: HashMap::new(),
         sites: Vec::new(),
         stand_ins,
@@ -294,6 +295,7 @@ async fn settings(world: &World) -> Settings {
         // Two busy posts: the others wait for a place, as in a node with much to do.
         bounds: Bounds { posts_busy_max: 2, posts_idle_max: 1, backlog_max: 1_000 },
         keep: Duration::from_secs(30 * 86_400),
+        telemetry: Telemetry::default(),
     }
 }
 
@@ -387,7 +389,7 @@ fn a_run_goes_on_with_the_text_it_recorded() {
 }
 
 /// Each mistake is noticed by the checker within this many seeds.
-const MISTAKE_SEEDS: u64 = 200;
+const MISTAKE_SEEDS: u64 = 60;
 
 #[test]
 fn every_planted_mistake_is_noticed() {

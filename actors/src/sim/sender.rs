@@ -34,6 +34,8 @@ pub(super) struct Outgoing {
 #[derive(Debug)]
 pub(super) struct Outbox {
     events: Mutex<Vec<Outgoing>>,
+    /// What no honest sender should be told.
+    wrong: Mutex<Vec<String>>,
 }
 
 impl Outbox {
@@ -44,11 +46,19 @@ impl Outbox {
                 events.push(event(lab, key, version));
             }
         }
-        Self { events: Mutex::new(events) }
+        Self { events: Mutex::new(events), wrong: Mutex::default() }
     }
 
     pub(super) fn events(&self) -> Vec<Outgoing> {
         lock(&self.events).clone()
+    }
+
+    pub(super) fn wrong(&self) -> Vec<String> {
+        lock(&self.wrong).clone()
+    }
+
+    fn complain(&self, wrong: String) {
+        lock(&self.wrong).push(wrong);
     }
 
     pub(super) fn all_accepted(&self) -> bool {
@@ -133,7 +143,12 @@ async fn until_accepted(
                 outbox.accepted(place, receipt.event_id);
                 return;
             }
-            Err(refusal) => lab.note(format_args!("{name}: {}", refusal.code)),
+            Err(refusal) => {
+                lab.note(format_args!("{name}: {}", refusal.code));
+                if !matches!(refusal.status, 429 | 503) {
+                    outbox.complain(format!("I4 {name}: refused with {}", refusal.code));
+                }
+            }
         }
         lab.linger(pause_ms).await;
         pause_ms = (pause_ms * 2).min(60_000);

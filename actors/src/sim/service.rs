@@ -61,6 +61,7 @@ impl Service {
             input_tokens: 10,
             output_tokens: 5,
             cost_microdollars: 3,
+            finish_reason: "stop",
         })
     }
 }
