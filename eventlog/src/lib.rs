@@ -1,6 +1,7 @@
 //! The event log: one trait that states the promises, three implementations that keep them, one
 //! conformance suite that checks them; and the snapshot store, which may be deleted at any time.
 
+pub mod archive;
 mod bounds;
 #[cfg(feature = "testing")]
 pub mod conformance;

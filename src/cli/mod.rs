@@ -1,6 +1,7 @@
 //! The commands. Those that look at a node talk to its admin API, so that they work while it runs.
 
 mod args;
+mod backup;
 mod check;
 mod client;
 pub(crate) mod init;
@@ -72,6 +73,9 @@ pub fn run(cli: Cli, env: &Environment, output: &Output) -> anyhow::Result<ExitC
         Command::Resume { scope } => {
             watched(&load, async |c| watch::resume(scope, c, output).await)
         }
+        Command::Backup { file } => on_one_thread(backup::backup(&file, &load()?, output)),
+        Command::Restore { file } => on_one_thread(backup::restore(&file, &load()?, output)),
+        Command::Export { file } => backup::export(&file, output),
         Command::Verify => on_one_thread(verify::verify(&load()?, output)),
     }
 }

@@ -2,8 +2,10 @@
 //! the real program against real neighbours.
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
+mod backup;
 mod bad_input;
 mod check;
+mod corpus;
 mod crash;
 mod pipeline;
 mod prometheus;
