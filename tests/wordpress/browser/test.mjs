@@ -124,7 +124,7 @@ test('the posts list shows where each post stands', async () => {
 	await shot('wordpress-posts-list');
 	for (const name of ['waiting', 'enriched', 'suggested', 'failed']) {
 		await page.selectOption('#copydesk_state', name);
-		await Promise.all([page.waitForURL('**copydesk_state=**'), page.click('#post-query-submit')]);
+		await Promise.all([page.waitForURL(`**copydesk_state=${name}**`), page.click('#post-query-submit')]);
 		const rows = await page.locator('#the-list tr[id^=post-]').evaluateAll((found) => found.map((row) => row.id));
 		assert.deepEqual(rows, [`post-${posts[name]}`], name);
 	}
