@@ -1,9 +1,11 @@
 //! The simulation's clocks. Virtual time only goes forward; the wall clock, which decisions see,
 //! may jump.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use copydesk_proto::Timestamp;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// When every simulation begins: 2026-11-25 10:00 UTC.
@@ -38,8 +40,24 @@ pub(super) fn begin() {
     CLOCK.set(Some(Clock { before_ms: 0, started: None, jumped_ms: 0 }));
 }
 
-/// A life begins; called inside its runtime.
-pub(super) fn life_begins() {
+/// Looks at the clock in one life: far above what the busiest needs. A node that looks more often
+/// goes round in a circle in which no time passes.
+const LOOKS_MAX: u64 = 300_000;
+
+thread_local! {
+    static LOOKS: Cell<u64> = const { Cell::new(0) };
+    static ENDLESS: RefCell<Option<Arc<Notify>>> = const { RefCell::new(None) };
+}
+
+/// Whether this life had to be ended, because it came to no end.
+pub(super) fn endless() -> bool {
+    LOOKS.get() > LOOKS_MAX
+}
+
+/// A life begins; called inside its runtime. One that goes round in a circle is told so.
+pub(super) fn life_begins(endless: Arc<Notify>) {
+    LOOKS.set(0);
+    ENDLESS.set(Some(endless));
     CLOCK.set(Some(Clock { started: Some(Instant::now()), ..clock() }));
 }
 
@@ -63,5 +81,9 @@ pub(super) fn virtual_ms() -> i64 {
 /// The wall clock, while a simulation runs on this thread.
 pub(crate) fn wall() -> Option<Timestamp> {
     let now = CLOCK.get()?;
+    LOOKS.set(LOOKS.get() + 1);
+    if LOOKS.get() == LOOKS_MAX + 1 {
+        ENDLESS.with_borrow(|endless| endless.iter().for_each(|endless| endless.notify_one()));
+    }
     Some(Timestamp(EPOCH_MS + now.virtual_ms() + now.jumped_ms))
 }

@@ -4,7 +4,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt::Display;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -22,14 +22,14 @@ pub(super) struct Lab {
     trace: Mutex<Vec<String>>,
     /// Steps until the node dies; counts down.
     steps_left: AtomicU64,
-    dead: Notify,
+    pub(super) dead: Arc<Notify>,
 }
 
 impl Lab {
     pub(super) fn new(plan: Plan, seed: u64) -> Self {
         let dice = Mutex::new(StdRng::seed_from_u64(seed ^ 0x51_4D));
         let (trace, steps_left) = (Mutex::default(), AtomicU64::new(u64::MAX));
-        Self { plan, dice, trace, steps_left, dead: Notify::new() }
+        Self { plan, dice, trace, steps_left, dead: Arc::default() }
     }
 
     /// Whether a thing that happens so many times in a hundred happens now.
