@@ -7,10 +7,12 @@
 //!                                    Enrichment ┴ Delivery   (answers come back as commands)
 //! ```
 
+pub mod alerts;
 pub mod delivery;
 pub mod desk;
 pub mod dispatcher;
 pub mod enrichment;
+pub mod ledger;
 pub mod node;
 pub mod pull;
 pub mod receiver;
@@ -18,6 +20,8 @@ pub mod records;
 pub mod retention;
 pub mod sequencer;
 pub mod telemetry;
+pub mod treasury;
+mod watch;
 mod world;
 
 pub use world::{EnrichmentSettings, World};

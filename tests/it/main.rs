@@ -2,9 +2,12 @@
 //! the real program against real neighbours.
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
+mod admin;
+mod bulk;
 mod check;
 mod pipeline;
 mod prometheus;
+mod scenarios;
 mod sources;
 #[expect(dead_code, reason = "the benches use the rest")]
 mod support;

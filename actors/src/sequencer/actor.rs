@@ -18,10 +18,11 @@ use tracing::{debug, warn};
 use super::backlog::backlog_change;
 use super::effects::{Job, payload_of};
 use super::load::{Loaded, load, save};
-use super::message::{Answered, Rest, SequencerMessage};
+use super::message::{Answered, Rest, SequencerMessage, accepted_position};
 use super::reports::{held_report, list, reports};
 use super::trail::{Intakes, LINKS_MAX, Trail};
 use crate::World;
+use crate::alerts::Alert;
 use crate::delivery::DeliveryMessage;
 use crate::dispatcher::DispatcherMessage;
 use crate::records::{Decision, Intake, Subjects, summarise};
@@ -333,7 +334,10 @@ impl Post {
         let dead = i64::try_from(self.state.dead.len()).unwrap_or(i64::MAX);
         world.dead_letters.fetch_add(dead - self.dead, Ordering::Relaxed);
         self.dead = dead;
-        if self.unsaved >= UNSAVED_MAX {
+        decision.events.iter().for_each(|event| self.alert(event));
+        // A snapshot of an erased post must not keep what the log has forgotten.
+        let erased = decision.events.iter().any(|e| matches!(e, PostEvent::Erased { .. }));
+        if self.unsaved >= UNSAVED_MAX || erased {
             save(&*world.log, &*world.snapshots, key, &self.state, self.last);
             self.unsaved = 0;
         }
@@ -349,6 +353,15 @@ impl Post {
             // A courtesy: an actor that is gone does not show it.
             let _ = site.cast(DeliveryMessage::Tell(report));
         }
+    }
+
+    /// A dead letter needs a person: told by site and code, not one by one.
+    fn alert(&self, event: &PostEvent) {
+        let PostEvent::DeadLettered { failure, .. } = event else { return };
+        let (site, code) = (&self.start.key.site, &failure.code);
+        let group = format!("dead letter {site} {code}");
+        let text = format!("dead letters on {site}: {code}: {}", failure.cause);
+        self.start.world.alerts.raise(Alert { group, text });
     }
 
     /// Has the intake records at hand that runs begin with or take the place of. Most came with
@@ -483,18 +496,5 @@ impl Post {
                 myself.send_after(Duration::from_millis(wait_ms), || SequencerMessage::Timer);
         }
         Ok(())
-    }
-}
-
-fn accepted_position(command: &PostCommand) -> Option<IntakePosition> {
-    match command {
-        PostCommand::Accept(incoming) => Some(incoming.position),
-        PostCommand::Read { .. }
-        | PostCommand::Enriched { .. }
-        | PostCommand::Written { .. }
-        | PostCommand::Tick
-        | PostCommand::Retry { .. }
-        | PostCommand::Drop { .. }
-        | PostCommand::Checkpoint => None,
     }
 }

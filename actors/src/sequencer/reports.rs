@@ -93,6 +93,8 @@ fn report(event: &PostEvent) -> Option<(IntakePosition, &'static str, String)> {
         | PostEvent::WriteApplied { .. }
         | PostEvent::WriteRefused { .. }
         | PostEvent::AttemptFailed { .. }
+        | PostEvent::StepHeld { .. }
+        | PostEvent::Erased { .. }
         | PostEvent::RetryRequested { .. }
         | PostEvent::RunResumed { .. }
         | PostEvent::DeadLetterDropped { .. }

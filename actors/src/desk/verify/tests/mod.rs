@@ -70,7 +70,7 @@ fn asked(position: u64, step: Step) -> PostEvent {
 
 fn answered(position: u64, reused: bool) -> PostEvent {
     let answer = answer("summary");
-    PostEvent::EnrichmentAnswered { run: run(position), step: 0, answer, reused }
+    PostEvent::EnrichmentAnswered { run: run(position), step: 0, answer, reused, of: None }
 }
 
 fn intended(position: u64, write: u64) -> PostEvent {
@@ -427,7 +427,16 @@ fn a_trimmed_post_is_checked_from_its_checkpoint_on() {
     check(&room, &[]);
     assert_eq!(report(&room).dead, 1);
     let by = "ann".to_owned();
-    room.turn(POST, vec![PostCommand::Retry { run: run(dead), by }]).unwrap();
+    room.turn(
+        POST,
+        vec![PostCommand::Retry {
+            run: run(dead),
+            by,
+            reason: String::new(),
+            redo: copydesk_core::post::Redo::default(),
+        }],
+    )
+    .unwrap();
     room.settle(POST);
     room.webhook(POST, "c");
     room.settle(POST);
@@ -481,7 +490,11 @@ fn dead_letters_beyond_those_kept_are_not_lost() {
         room.dead_letter(POST, &format!("text {n}"));
     }
     let newest = room.post(POST).state.dead.back().unwrap().run.id;
-    room.turn(POST, vec![PostCommand::Drop { run: newest, by: "ann".to_owned() }]).unwrap();
+    room.turn(
+        POST,
+        vec![PostCommand::Drop { run: newest, by: "ann".to_owned(), reason: String::new() }],
+    )
+    .unwrap();
     check(&room, &[]);
     assert_eq!(report(&room).dead, u64::try_from(DEAD_LETTERS_MAX).unwrap() - 1);
 }
