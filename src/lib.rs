@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod http;
+mod open_files;
 pub mod serve;
 pub mod telemetry;
 pub mod wiring;

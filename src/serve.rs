@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use copydesk_actors::desk::TokenBook;
@@ -13,6 +13,7 @@ use tracing::{Instrument, info, info_span, warn};
 use crate::admin::{Access, AdminApi, AdminSettings};
 use crate::config::{Config, Secrets};
 use crate::http::{DRAIN_MAX, Drain, Ingress, Server};
+use crate::open_files;
 use crate::telemetry::{SPANS, Telemetry};
 use crate::wiring::{NodeDesk, NodeIntake, OpenLog, node_settings, open_log, open_snapshots};
 
@@ -73,6 +74,7 @@ async fn start_parts(
 ) -> anyhow::Result<Running> {
     let drain = Drain::default();
     let http = &config.http;
+    open_files::allow(http.connections_max);
     // Bound before anything is opened: a second node on the same port must touch nothing.
     let public =
         Server::bind(http.listen, http.connections_max, http.connections_per_ip_max, drain.clone())
@@ -84,7 +86,7 @@ async fn start_parts(
     let durability = log.durability();
     let settings = node_settings(config, secrets, log, snapshots)?;
     let settings = Settings { telemetry: telemetry.actors(), ..settings };
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let node = Node::start(settings).instrument(info_span!(target: SPANS, "recover")).await?;
     let ready_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
 
@@ -155,7 +157,10 @@ impl Running {
         info!("stopping: requests and work under way are finished first");
         drain.begin();
         let limit = if ended == Ended::Asked { DRAIN_MAX } else { Duration::ZERO };
-        let finished = node.stop(limit).await;
+        let began = Instant::now();
+        // Requests under way come first: they append to the log that the node closes.
+        let _cut_off = tokio::time::timeout(limit, drain.over()).await;
+        let finished = node.stop(limit.saturating_sub(began.elapsed())).await;
         if !finished {
             info!("work under way goes on at the next start");
         }

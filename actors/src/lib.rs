@@ -13,12 +13,21 @@ pub mod desk;
 pub mod dispatcher;
 pub mod enrichment;
 pub mod ledger;
+mod mistakes;
 pub mod node;
 pub mod pull;
 pub mod receiver;
 pub mod records;
 pub mod retention;
 pub mod sequencer;
+#[cfg(test)]
+#[expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    reason = "a failed helper is a failed test, which says what it did; an oracle looks at few kinds of events"
+)]
+mod sim;
 pub mod telemetry;
 pub mod treasury;
 mod watch;

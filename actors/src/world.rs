@@ -107,6 +107,10 @@ impl World {
     /// Wall-clock time; the shell's only clock for decisions.
     #[must_use]
     pub fn now() -> Timestamp {
+        #[cfg(test)]
+        if let Some(now) = crate::sim::clock::wall() {
+            return now;
+        }
         let ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
         Timestamp(i64::try_from(ms).unwrap_or(i64::MAX))
     }

@@ -1,9 +1,11 @@
 //! The event log: one trait that states the promises, three implementations that keep them, one
 //! conformance suite that checks them; and the snapshot store, which may be deleted at any time.
 
+pub mod archive;
 mod bounds;
 #[cfg(feature = "testing")]
 pub mod conformance;
+mod crash;
 pub mod embedded;
 pub mod jetstream;
 mod log;
@@ -13,6 +15,7 @@ mod snapshots;
 pub mod testing;
 
 pub use bounds::{HEADER_VALUE_BYTES_MAX, HEADERS_MAX, SUBJECT_BYTES_MAX};
+pub use crash::crash_point;
 pub use embedded::EmbeddedLog;
 pub use jetstream::JetStreamLog;
 pub use log::*;

@@ -151,6 +151,33 @@ Examples:
     #[command(after_help = "\
 Exit code 0 when every promise was kept, 1 when one was broken.")]
     Verify,
+    /// Keep the whole log in one file. With the embedded log, the node must not run.
+    #[command(after_help = "\
+Examples:
+  copydesk backup /backups/copydesk-$(date +%F).log
+
+The file holds what posts say; only its owner can read it.")]
+    Backup {
+        /// A file that is not there yet.
+        file: PathBuf,
+    },
+    /// Make the log anew from a backup, and check it. The node must not run.
+    #[command(after_help = "\
+The old log must be moved away first:
+  mv /var/lib/copydesk/log /var/lib/copydesk/log.old
+  copydesk restore /backups/copydesk-2026-11-25.log")]
+    Restore {
+        /// What `copydesk backup` wrote.
+        file: PathBuf,
+    },
+    /// Print a backup, a line of JSON for each record.
+    #[command(after_help = "\
+Examples:
+  copydesk export backup.log | jq 'select(.post == \"news/42\")'")]
+    Export {
+        /// What `copydesk backup` wrote.
+        file: PathBuf,
+    },
     /// Print the OpenAPI document of the admin API.
     #[command(after_help = "\
 A running node answers the same at /api/v1/openapi.json.")]

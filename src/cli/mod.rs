@@ -1,6 +1,7 @@
 //! The commands. Those that look at a node talk to its admin API, so that they work while it runs.
 
 mod args;
+mod backup;
 mod check;
 mod client;
 mod dead_letters;
@@ -88,6 +89,9 @@ pub fn run(cli: Cli, env: &Environment, output: &Output) -> anyhow::Result<ExitC
         Command::Costs(args) => asked(&load, env, async |c| args.run(&c, output).await),
         Command::Hold(args) => asked(&load, env, async |c| args.run(&c, output).await),
         Command::Resume(args) => asked(&load, env, async |c| args.run(&c, output).await),
+        Command::Backup { file } => on_one_thread(backup::backup(&file, &load()?, output)),
+        Command::Restore { file } => on_one_thread(backup::restore(&file, &load()?, output)),
+        Command::Export { file } => backup::export(&file, output),
         Command::Verify => on_one_thread(verify::verify(&load()?, output)),
     }
 }

@@ -32,13 +32,18 @@ async fn ask_node(config: &Config) -> anyhow::Result<VerifyReport> {
     Ok(AdminClient::of(&config.data_dir)?.post(&["verify"], &()).await?)
 }
 
-async fn read(config: &Config) -> anyhow::Result<VerifyReport> {
+/// The log itself, for when no node has it open.
+pub(super) async fn open_without_node(config: &Config) -> anyhow::Result<OpenLog> {
     // Opening makes what is missing: in the wrong folder that would be an empty log, all well.
     if config.log.url == LogUrl::Embedded && !config.data_dir.exists() {
         let folder = config.data_dir.display();
         bail!("there is no {folder}: name the configuration of the node with --config");
     }
-    let OpenLog { log, .. } = wiring::open_log(config).await?;
+    wiring::open_log(config).await
+}
+
+async fn read(config: &Config) -> anyhow::Result<VerifyReport> {
+    let OpenLog { log, .. } = open_without_node(config).await?;
     let end = log.last_sequence().await.context("the log cannot be read")?;
     // Drawn on standard error, and only where that is a terminal.
     let bar = ProgressBar::new(end.0).with_style(

@@ -16,6 +16,7 @@ use copydesk_actors::telemetry::{Request as Counted, Telemetry};
 use copydesk_core::limits::{BODY_BYTES_MAX, BODY_TIMEOUT_MS, URI_BYTES_MAX};
 use copydesk_core::refusal::{Code, Refusal};
 use copydesk_core::webhook::Head;
+use copydesk_eventlog::crash_point;
 use copydesk_proto::SourceId;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{Method, Request, Uri, Version, request};
@@ -100,6 +101,7 @@ impl Ingress {
             })?
         };
         let receipt = Finishing { storing: Some(storing), busy: Some(busy) }.await?;
+        crash_point("ingress.stored");
         let outcome = if receipt.duplicate { "duplicate" } else { "accepted" };
         self.telemetry.metrics().webhook(self.counted_as(&source), outcome, "");
         Ok(answer::accepted(&receipt))

@@ -77,6 +77,11 @@ impl Drain {
         self.begun.cancelled().await;
     }
 
+    /// Waits until no request is under way. Never before the end has begun.
+    pub async fn over(&self) {
+        self.busy.wait().await;
+    }
+
     /// Marks a request under way until the token drops; `None` once the end has begun.
     #[must_use]
     pub fn enter(&self) -> Option<TaskTrackerToken> {

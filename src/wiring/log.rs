@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use copydesk_eventlog::archive::Archived;
 use copydesk_eventlog::jetstream::{self, ConnectError};
 use copydesk_eventlog::{
     EmbeddedLog, EventLog, JetStreamLog, NoSnapshots, SledSnapshots, SnapshotStore, embedded,
@@ -73,6 +74,17 @@ async fn open_jetstream(log: &Log, servers: &str) -> anyhow::Result<OpenLog> {
     })?;
     // The client reconnects by itself for as long as the node lives.
     Ok(OpenLog { log: Arc::new(log), fatal: Box::pin(std::future::pending()) })
+}
+
+/// Makes the embedded log of a data folder that has none out of an archive.
+///
+/// # Errors
+/// Why not; nothing is restored then.
+pub async fn restore_log(data_dir: &Path, archive: &Path) -> anyhow::Result<Archived> {
+    let (dir, archive) = (data_dir.join(LOG_FOLDER), archive.to_owned());
+    let settings = embedded::Settings::default();
+    let restore = move || EmbeddedLog::restore(&dir, &archive, settings, |_| {});
+    Ok(tokio::task::spawn_blocking(restore).await.context("restoring the log")??)
 }
 
 async fn open_embedded(data_dir: &Path) -> anyhow::Result<OpenLog> {

@@ -11,7 +11,7 @@ mod shown;
 
 pub use desk::{NodeDesk, verify_log};
 pub use intake::NodeIntake;
-pub use log::{OpenLog, open_log, open_snapshots};
+pub use log::{OpenLog, open_log, open_snapshots, restore_log};
 pub use settings::{
     network_settings, node_settings, payload_rules, routes, source_rules, wordpress,
 };

@@ -73,7 +73,9 @@ impl Shelf {
 
     /// Makes every parked post ready.
     pub(super) fn wake_all(&mut self) {
-        let keys: Vec<PostKey> = self.parked.keys().cloned().collect();
+        let mut keys: Vec<PostKey> = self.parked.keys().cloned().collect();
+        // A map has no order of its own, and a simulation must be the same every time.
+        keys.sort_unstable();
         keys.into_iter().for_each(|key| self.queue(key));
     }
 

@@ -18,7 +18,7 @@ use copydesk_core::budget::{BudgetName, Caps};
 use copydesk_core::post::{RoutePlan, Tries};
 use copydesk_core::routes::RouteTable;
 use copydesk_core::webhook::SourceRules;
-use copydesk_eventlog::{EventLog, ReadError, SnapshotStore};
+use copydesk_eventlog::{EventLog, ReadError, SnapshotStore, crash_point};
 use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -62,6 +62,9 @@ pub struct Settings {
     pub caps: Vec<(BudgetName, Caps)>,
     /// Who is told about what needs a person.
     pub alerts: AlertSettings,
+    /// Sites of a simulation, which need no network.
+    #[cfg(test)]
+    pub(crate) stand_ins: HashMap<SiteId, ActorRef<DeliveryMessage>>,
     /// How tries are spaced and counted.
     pub tries: Tries,
     /// Bounds.
@@ -166,6 +169,7 @@ impl Node {
         let Settings { log, snapshots, sources, routes, plans, enrichments, .. } = settings;
         let remembered = Remembered::default();
         let recovery = recovery::recover(&*log, &remembered).await?;
+        crash_point("node.recovered");
         let (office, _) = load_office(&*log).await?;
         let books = ledger::open(&*log).await?;
         let (failure, failed) = watch::channel(false);
@@ -188,6 +192,8 @@ impl Node {
         let providers = start_providers(settings.providers, &telemetry, &supervisor).await?;
         let mut sites = start_sites(settings.sites, &telemetry, &supervisor).await?;
         let clients = std::mem::take(&mut sites.clients);
+        #[cfg(test)]
+        sites.actors.extend(settings.stand_ins);
         let bounds = settings.bounds;
         let by_nats = log.durability().profile.starts_with("nats");
         let messaging_system = if by_nats { "nats" } else { "copydesk_log" };

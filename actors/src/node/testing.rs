@@ -69,6 +69,7 @@ pub(crate) fn settings(log: &MemoryLog) -> Settings {
         )],
         fallbacks: HashMap::new(),
         sites: Vec::new(),
+        stand_ins: HashMap::new(),
         caps: Vec::new(),
         alerts: crate::alerts::AlertSettings {
             targets: Vec::new(),

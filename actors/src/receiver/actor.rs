@@ -7,7 +7,7 @@ use std::time::Duration;
 use copydesk_core::limits::APPEND_TIMEOUT_MS;
 use copydesk_core::refusal::{Code, Refusal};
 use copydesk_core::webhook::VerifiedWebhook;
-use copydesk_eventlog::{AppendError, Appended, Sequence};
+use copydesk_eventlog::{AppendError, Appended, Sequence, crash_point};
 use copydesk_proto::{PostKey, RouteId};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tracing::warn;
@@ -77,7 +77,9 @@ async fn store(world: &World, webhook: VerifiedWebhook) -> Result<Receipt, Refus
     let mut intake = intake_of(webhook, route);
     let publishing = Publishing::begin(world, &mut intake);
     let append = world.log.append(intake.record(&key));
+    crash_point("receiver.verified");
     let appended = tokio::time::timeout(Duration::from_millis(APPEND_TIMEOUT_MS), append).await;
+    crash_point("receiver.appended");
     publishing.end(world, &intake, appended.as_ref().ok().and_then(|a| a.as_ref().ok()));
     match appended {
         Ok(Ok(Appended::Stored(_))) => {

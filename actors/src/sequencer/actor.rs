@@ -1,4 +1,5 @@
-//! The loop of one post.
+//! The loop of one post. Some lines over 500: the places where tests let it die, and their planted
+//! mistakes, stand where they would happen.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,13 +26,14 @@ use crate::World;
 use crate::alerts::Alert;
 use crate::delivery::DeliveryMessage;
 use crate::dispatcher::DispatcherMessage;
+use crate::mistakes::{Mistake, makes};
 use crate::records::{Decision, Intake, Subjects, summarise};
 
 /// Intake records read at a time when the mailbox did not hold them all.
 const INTAKE_PAGE: usize = 64;
 
 /// Events after which the state is saved: loading 64 events costs about as much as a snapshot.
-const UNSAVED_MAX: u64 = 64;
+const UNSAVED_MAX: u64 = if cfg!(test) { 8 } else { 64 };
 
 /// The actor; its state is [`Post`].
 #[derive(Debug)]
@@ -182,6 +184,7 @@ impl Post {
             }
         };
         let Loaded { state, last, events, unsaved, run: tail, .. } = loaded;
+        copydesk_eventlog::crash_point("sequencer.loaded");
         self.dead = i64::try_from(state.dead.len()).unwrap_or(i64::MAX);
         (self.state, self.last, self.events, self.unsaved) = (state, last, events, unsaved);
         if let Some(run) = self.state.run.clone() {
@@ -221,6 +224,10 @@ impl Post {
             return Ok(());
         }
         let intake = Arc::new(Intake::read(record)?);
+        let older = |seen: &Arc<Intake>| seen.received_at > intake.received_at;
+        if makes(Mistake::WallClockOrders) && self.intakes.values().any(older) {
+            return Ok(());
+        }
         self.pending.push((PostCommand::Accept(intake.incoming(position)), None));
         self.intakes.insert(position, intake);
         Ok(())
@@ -254,6 +261,9 @@ impl Post {
         let (state, events) = turn.finish();
         self.state = state;
         let wake_at = next_wake(&self.state, &policy);
+        if makes(Mistake::ActBeforeAppend) {
+            self.act(events.iter().filter_map(react).collect(), myself).await?;
+        }
         let events = self.append(events, wake_at, now).await?;
         self.tell_held(&policy, now);
         for (reply, decided) in replies {
@@ -311,6 +321,7 @@ impl Post {
             // Should this append's outcome stay unknown, the post may have a history.
             world.remembered.doubt(key);
         }
+        copydesk_eventlog::crash_point("sequencer.decided");
         let began = Instant::now();
         let appended = world.log.append(decision.record(&self.subjects.decisions, self.last)).await;
         world.telemetry.metrics().append("ev", appended.is_ok(), began.elapsed());
@@ -325,6 +336,7 @@ impl Post {
             }
             Err(error) => return Err(error.into()),
         }
+        copydesk_eventlog::crash_point("sequencer.appended");
         self.trail.tell(world, key, now);
         self.events += count;
         self.unsaved += count;
@@ -416,9 +428,10 @@ impl Post {
             let intake = self.leading_intake(run.id).await?;
             // The event's own text is not the run's once the post was read again: after a restart
             // only the hash of what was read is known, and the effect reads the post.
-            let text = self
-                .text_of(run.id, intake.as_deref())
-                .filter(|text| run.input.is_none_or(|input| input.hash == text.input_hash()));
+            let text = self.text_of(run.id, intake.as_deref()).filter(|text| {
+                run.input.is_none_or(|input| input.hash == text.input_hash())
+                    || makes(Mistake::TextOfTheEvent)
+            });
             let (world, key) = (Arc::clone(&self.start.world), self.start.key.clone());
             let (trace, event) = self.trail.of(run.id);
             let attempt = effect.attempt;
@@ -430,6 +443,7 @@ impl Post {
                     Step::Enrich(place) => job.enrich(place).await,
                     Step::Write => job.write().await,
                 };
+                copydesk_eventlog::crash_point("effect.answered");
                 // A sequencer that is gone left its effects to the next one.
                 let _ = myself.cast(SequencerMessage::Answer(Box::new(answered)));
             });

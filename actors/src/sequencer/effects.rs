@@ -11,6 +11,7 @@ use copydesk_core::post::{
 };
 use copydesk_core::sanitise::sanitise;
 use copydesk_core::webhook::Payload;
+use copydesk_eventlog::crash_point;
 use copydesk_proto::{PostKey, ProviderId, TraceContext};
 use tracing::debug;
 
@@ -121,7 +122,10 @@ impl Job {
                 }
             },
         };
-        let command = match self.ask_provider(place, &text).await {
+        crash_point("enrichment.asking");
+        let asked = self.ask_provider(place, &text).await;
+        crash_point("enrichment.answered");
+        let command = match asked {
             Ok((by, result)) => {
                 PostCommand::Enriched { run, step: place, input: input.hash, by, result }
             }
@@ -233,7 +237,11 @@ impl Job {
             Some(site) => {
                 let write = Box::new(self.write_request(number.0, fields, step.trace));
                 self.world.telemetry.sent(Mailbox::Sites);
-                deliver(site, |reply| delivery::DeliveryMessage::Write(write, reply)).await
+                crash_point("write.sending");
+                let outcome =
+                    deliver(site, |reply| delivery::DeliveryMessage::Write(write, reply)).await;
+                crash_point("write.answered");
+                outcome
             }
             None => Err(no_site()),
         };

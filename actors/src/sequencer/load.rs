@@ -1,10 +1,11 @@
 //! A post's state from its snapshot and the tail of its history.
 
 use copydesk_core::post::{End, IntakePosition, PostEvent, PostState, Step, codec, evolve};
-use copydesk_eventlog::{EventLog, ReadError, Sequence, Snapshot, SnapshotStore};
+use copydesk_eventlog::{EventLog, ReadError, Sequence, Snapshot, SnapshotStore, crash_point};
 use copydesk_proto::{PostKey, Timestamp, TraceContext};
 use tracing::warn;
 
+use crate::mistakes::{Mistake, makes};
 use crate::records::{BadRecord, Decision, Subjects};
 
 /// Records read at a time.
@@ -108,6 +109,9 @@ pub(crate) async fn load(
             post.unsaved += u64::try_from(decision.events.len()).unwrap_or(u64::MAX);
         }
         if page.len() < PAGE {
+            if makes(Mistake::ForgetConsidered) {
+                post.state.considered = IntakePosition(0);
+            }
             return Ok(post);
         }
     }
@@ -143,5 +147,7 @@ pub(crate) fn save(
     last: Sequence,
 ) {
     let bytes = copydesk_proto::encode(&codec::encode_state(state));
+    crash_point("sequencer.saving");
     snapshots.put(&name(log, key), &Snapshot { sequence: last, bytes });
+    crash_point("sequencer.saved");
 }

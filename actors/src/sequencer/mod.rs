@@ -10,7 +10,7 @@
 mod actor;
 mod backlog;
 mod effects;
-mod load;
+pub(crate) mod load;
 mod message;
 mod remembered;
 mod reports;

@@ -14,8 +14,9 @@
 mod head;
 mod journal;
 mod reader;
-mod record;
+pub(crate) mod record;
 mod recovery;
+mod restore;
 mod ring;
 mod settings;
 mod store;
@@ -43,6 +44,7 @@ pub use self::settings::Settings;
 use self::settings::{COMMIT_MAX, QUEUE_APPENDS_MAX, QUEUE_KIB_MAX};
 use self::watchdog::Watchdog;
 use self::writer::{Append, Command, Disk, Writer};
+use crate::archive::{ArchiveError, Archived};
 use crate::{
     AppendError, Appended, Durability, EventLog, Filter, LogId, NewRecord, ReadError, Record,
     Sequence, Subject, bounds,
@@ -95,6 +97,20 @@ impl EmbeddedLog {
         let thread = thread.map_err(failed)?;
         let room = Arc::new(Semaphore::new(QUEUE_KIB_MAX));
         Ok(Self { shared, queue, room, writer: Mutex::new(Some((thread, opened.lock))) })
+    }
+
+    /// Makes the log in `dir`, which must not be there yet, out of an archive: the same records
+    /// under the same sequences, under a new and greater log id. Blocks.
+    ///
+    /// # Errors
+    /// [`ArchiveError`]; nothing is then in `dir`.
+    pub fn restore(
+        dir: &Path,
+        archive: &Path,
+        settings: Settings,
+        progress: impl FnMut(Sequence),
+    ) -> Result<Archived, ArchiveError> {
+        restore::restore(dir, archive, settings, progress)
     }
 
     /// Resolves with the reason when a write failed and the log has stopped for good. The

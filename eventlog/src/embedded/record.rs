@@ -21,8 +21,8 @@ const HAS_EXPECTED_LAST: u8 = 2;
 
 /// A stored record with what only the log itself looks at.
 #[derive(Debug)]
-pub(super) struct Stored {
-    pub(super) record: Record,
+pub(crate) struct Stored {
+    pub(crate) record: Record,
     pub(super) message_id: Option<MessageId>,
     pub(super) expected_last: Option<Sequence>,
 }
@@ -44,39 +44,60 @@ pub(super) fn encode(
     time_ms: i64,
     out: &mut Vec<u8>,
 ) -> UserValue {
+    let ids = (time_ms, new.message_id, new.expected_last);
+    let headers = new.headers.iter().map(|(name, value)| (*name, value.as_str()));
+    encode_parts(ids, &new.subject, headers, &new.payload, sequence, out);
+    out.as_slice().into()
+}
+
+/// The stored form of a record that was read, made in `out`. What only the log itself looks at for
+/// the two minutes after an append is not part of it.
+pub(crate) fn encode_again(record: &Record, out: &mut Vec<u8>) {
+    let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let ids = (record.time_ms, None, None);
+    encode_parts(ids, &record.subject, headers, &record.payload, record.sequence, out);
+}
+
+fn encode_parts<'a>(
+    (time_ms, message_id, expected_last): Ids,
+    subject: &Subject,
+    headers: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
+    payload: &[u8],
+    sequence: Sequence,
+    out: &mut Vec<u8>,
+) {
     out.clear();
     out.push(VERSION);
     out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(&time_ms.to_le_bytes());
-    let id_flag = if new.message_id.is_some() { HAS_MESSAGE_ID } else { 0 };
-    let last_flag = if new.expected_last.is_some() { HAS_EXPECTED_LAST } else { 0 };
+    let id_flag = if message_id.is_some() { HAS_MESSAGE_ID } else { 0 };
+    let last_flag = if expected_last.is_some() { HAS_EXPECTED_LAST } else { 0 };
     out.push(id_flag | last_flag);
-    if let Some(MessageId(id)) = new.message_id {
+    if let Some(MessageId(id)) = message_id {
         out.extend_from_slice(&id);
     }
-    if let Some(Sequence(last)) = new.expected_last {
+    if let Some(Sequence(last)) = expected_last {
         out.extend_from_slice(&last.to_le_bytes());
     }
-    push_short(out, new.subject.as_str());
-    out.push(u8::try_from(new.headers.len()).unwrap_or(u8::MAX));
-    for (name, value) in &new.headers {
+    push_short(out, subject.as_str());
+    out.push(u8::try_from(headers.len()).unwrap_or(u8::MAX));
+    for (name, value) in headers {
         push_short(out, name);
         out.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_le_bytes());
         out.extend_from_slice(value.as_bytes());
     }
-    out.extend_from_slice(&new.payload);
+    out.extend_from_slice(payload);
     let checksum = xxh3_64_with_seed(out.get(CHECKED_FROM..).unwrap_or_default(), sequence.0);
     if let Some(place) = out.get_mut(1..CHECKED_FROM) {
         place.copy_from_slice(&checksum.to_le_bytes());
     }
-    out.as_slice().into()
 }
 
 /// Reads a value back, checksum first. The payload shares the value's memory.
 ///
 /// # Errors
 /// [`ReadError::Corrupt`] when it is not what was stored under this sequence.
-pub(super) fn decode(sequence: Sequence, value: &UserValue) -> Result<Stored, ReadError> {
+pub(crate) fn decode(sequence: Sequence, value: &UserValue) -> Result<Stored, ReadError> {
     check(sequence, value)?;
     let mut rest = Reader { value, at: CHECKED_FROM };
     // The checksum fits, so a part that does not parse was written wrongly: a bug, yet no panic.

@@ -22,7 +22,7 @@ use super::store::{Store, block_of, split_subject_key, subject_key, trimmed_key,
 use super::watchdog::Watchdog;
 use super::window::Window;
 use crate::memory::wall_clock_ms;
-use crate::{AppendError, Appended, NewRecord, ReadError, Sequence, Subject};
+use crate::{AppendError, Appended, NewRecord, ReadError, Sequence, Subject, crash_point};
 
 /// Index entries a trim removes in one batch.
 const TRIM_BATCH: usize = 1024;
@@ -121,12 +121,15 @@ impl Writer {
             decided.push((append, answer));
         }
         if !batch.values.is_empty() {
+            crash_point("log.decided");
             if let Err(e) = self.watchdog.during(|| write.commit()) {
                 let reason = format!("writing failed: {e}");
                 answer_all(decided, |_| Err(AppendError::Unknown(reason.clone())));
                 return Err(reason);
             }
+            crash_point("log.synced");
             let head = self.head.write(self.last);
+            crash_point("log.head_written");
             self.shared.ring.push(batch.values.into_iter());
             self.shared.last.send_replace(self.last);
             match &self.runtime {

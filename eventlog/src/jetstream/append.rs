@@ -11,7 +11,7 @@ use rand::Rng;
 use super::convert;
 use super::read::Reader;
 use super::settings::{RETRY_PAUSE_MS, SUBJECT_PREFIX, Settings};
-use crate::{AppendError, Appended, NewRecord, Sequence, bounds};
+use crate::{AppendError, Appended, NewRecord, Sequence, bounds, crash_point};
 
 /// Looks that find nothing behind the expected sequence although the server says that it is
 /// not the last. A record on its way is there at the next look; an expectation beyond the end
@@ -90,7 +90,10 @@ pub(super) async fn append(
 async fn try_once(reader: &Reader, new: &NewRecord, headers: &HeaderMap) -> Try {
     let subject = new.subject.as_str().to_owned();
     let sent = reader.context.publish_with_headers(subject, headers.clone(), new.payload.clone());
-    let ack = match sent.await {
+    crash_point("jetstream.publishing");
+    let sent = sent.await;
+    crash_point("jetstream.published");
+    let ack = match sent {
         Ok(ack) => ack.await,
         Err(error) => Err(error),
     };

@@ -2,6 +2,8 @@
 //! with a history of its own. What they saw is the oracle; the node's own log is only evidence.
 
 pub(crate) mod ai;
+pub(crate) mod disk;
+pub(crate) mod load;
 pub(crate) mod node;
 pub(crate) mod otlp;
 pub(crate) mod sender;

@@ -1,7 +1,7 @@
 //! The real program as a child process.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use serde_json::Value;
 
@@ -14,6 +14,7 @@ pub(crate) struct Node {
     child: Option<Child>,
     client: reqwest::Client,
     environment: Vec<(String, String)>,
+    open_files: Option<u32>,
 }
 
 /// What a configuration is made of.
@@ -34,13 +35,10 @@ pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef-test";
 impl Node {
     /// Writes the configuration; nothing runs yet.
     pub(crate) fn new(parts: &Parts<'_>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("data");
         let Parts { log, site, provider, route } = parts;
         let provider = if provider.is_empty() { "kind = \"builtin\"" } else { provider };
-        let config = format!(
+        Self::configured(&format!(
             r#"
-data_dir = "{data}"
 [http]
 listen = "127.0.0.1:0"
 [admin]
@@ -67,19 +65,36 @@ events = ["post.published", "post.updated"]
 enrich = ["summary"]
 {route}
 "#,
-            data = data.display(),
-        );
+        ))
+    }
+
+    /// Writes this configuration, to which the data folder is added; nothing runs yet.
+    pub(crate) fn configured(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let config = format!("data_dir = \"{}\"\n{config}", data.display());
         std::fs::write(folder.path().join("copydesk.toml"), config).unwrap();
         let environment = vec![
             ("NEWS_SECRET".to_owned(), SECRET.to_owned()),
             ("NEWS_APP_PASSWORD".to_owned(), "canary-password-1234".to_owned()),
         ];
-        Self { folder, child: None, client: super::client(), environment }
+        Self { folder, child: None, client: super::client(), environment, open_files: None }
     }
 
     pub(crate) fn with_env(mut self, name: &str, value: &str) -> Self {
+        self.set_env(name, value);
+        self
+    }
+
+    /// For its next start.
+    pub(crate) fn set_env(&mut self, name: &str, value: &str) {
         self.environment.retain(|(n, _)| n != name);
         self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Starts it with this soft limit of open files.
+    pub(crate) fn with_open_files(mut self, soft_limit: u32) -> Self {
+        self.open_files = Some(soft_limit);
         self
     }
 
@@ -96,10 +111,23 @@ enrich = ["summary"]
         self.command(arguments).output().unwrap()
     }
 
+    /// Runs a command on another data folder.
+    pub(crate) fn run_in(&self, data_dir: &Path, arguments: &[&str]) -> std::process::Output {
+        self.command(arguments).env("COPYDESK_DATA_DIR", data_dir).output().unwrap()
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let program =
             std::env::var("SMOKE").unwrap_or_else(|_| env!("CARGO_BIN_EXE_copydesk").to_owned());
-        let mut command = Command::new(program);
+        let mut command = match self.open_files {
+            None => Command::new(program),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit -S -n {limit}; exec \"$0\" \"$@\"");
+                shell.args(["-c", &script, &program]);
+                shell
+            }
+        };
         command.args(arguments).arg("--config").arg(self.folder.path().join("copydesk.toml"));
         command.envs(self.environment.iter().map(|(n, v)| (n.as_str(), v.as_str())));
         command.stdin(Stdio::null());
@@ -108,6 +136,12 @@ enrich = ["summary"]
 
     /// Starts the node and waits until it takes webhooks. Returns its ingress address.
     pub(crate) async fn start(&mut self) -> String {
+        let started = self.try_start().await;
+        started.unwrap_or_else(|status| panic!("the node ended at its start: {status}"))
+    }
+
+    /// Starts the node and waits until it takes webhooks, or ends.
+    pub(crate) async fn try_start(&mut self) -> Result<String, ExitStatus> {
         assert!(self.child.is_none(), "it runs already");
         let from = std::fs::read_to_string(self.log_file()).unwrap_or_default().len();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_file());
@@ -117,15 +151,18 @@ enrich = ["summary"]
         self.child = Some(command.spawn().unwrap());
         let path = self.log_file();
         eventually("the node takes webhooks", || {
+            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
             let address = listening(&path, from);
-            if address.is_none() {
-                let ended = self.child.as_mut().unwrap().try_wait().unwrap();
-                let said = std::fs::read_to_string(&path).unwrap_or_default();
-                assert!(ended.is_none(), "the node ended at its start: {said}");
-            }
-            std::future::ready(address)
+            std::future::ready(ended.map(Err).or(address.map(Ok)))
         })
         .await
+        .inspect_err(|_| self.child = None)
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn dies(&mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        eventually("the node dies", || std::future::ready(child.try_wait().unwrap())).await
     }
 
     /// `kill -9`.
@@ -136,11 +173,20 @@ enrich = ["summary"]
     }
 
     /// Asks it to stop (SIGTERM), and waits for its end.
-    pub(crate) fn stop(&mut self) -> std::process::ExitStatus {
-        let mut child = self.child.take().unwrap();
-        let pid = child.id().to_string();
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.terminate();
+        self.ended()
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        child.wait().unwrap()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        self.child.take().unwrap().wait().unwrap()
     }
 
     /// Asks the admin API.
@@ -198,6 +244,14 @@ enrich = ["summary"]
         let access: Value = serde_json::from_str(&text).unwrap();
         let field = |name: &str| access[name].as_str().unwrap().to_owned();
         (field("address"), field("token"))
+    }
+
+    /// Sockets that the process has open.
+    pub(crate) fn sockets(&self) -> usize {
+        let pid = self.child.as_ref().unwrap().id();
+        let handles = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let links = handles.filter_map(|handle| std::fs::read_link(handle.ok()?.path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
     }
 
     /// What the process has used so far.

@@ -44,6 +44,8 @@ impl Sender {
         }
         let response = request.body(bytes).send().await.ok()?;
         let status = response.status().as_u16();
+        let says_when = response.headers().contains_key("retry-after");
+        assert!(says_when || !matches!(status, 429 | 503), "{status} without Retry-After");
         Some((status, response.json().await.unwrap_or(Value::Null)))
     }
 }

@@ -130,14 +130,14 @@ async fn a_thousand_updates_arrive(log: &str, seed: u64) {
     let run = Run { log, seed, after_post: u64::try_from(now_ms()).unwrap(), ..Run::default() };
     let posts = run.after_post + 1..=run.after_post + POSTS;
 
-    let accepted = drive(&mut node, &run).await;
+    let sent = drive(&mut node, &run).await;
     node.quiet().await;
 
     let history = wordpress.ingested(posts.clone()).await;
     let failures = history.iter().filter(|arrival| arrival.outcome == Outcome::Failed).count();
     let repeats = history.iter().filter(|arrival| arrival.outcome == Outcome::Already).count();
     assert!(failures > 0 && repeats > 0, "no bad day: {failures} failures, {repeats} repeats");
-    all_is_well(&mut node, &accepted, &history, &ai).await;
+    all_is_well(&mut node, &sent, &history, &ai).await;
     let stands = wordpress.stands(posts.clone());
     for post in posts {
         assert_eq!(stands.get(&post), Some(&mark(post, UPDATES)), "what stands in WordPress");

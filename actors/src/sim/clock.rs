@@ -1,0 +1,67 @@
+//! The simulation's clocks. Virtual time only goes forward; the wall clock, which decisions see,
+//! may jump.
+
+use std::cell::Cell;
+
+use copydesk_proto::Timestamp;
+use tokio::time::Instant;
+
+/// When every simulation begins: 2026-11-25 10:00 UTC.
+const EPOCH_MS: i64 = 1_795_600_800_000;
+
+thread_local! {
+    static CLOCK: Cell<Option<Clock>> = const { Cell::new(None) };
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    /// Virtual milliseconds before this life.
+    before_ms: i64,
+    /// The start of this life on the runtime's paused clock; `None` between lives.
+    started: Option<Instant>,
+    jumped_ms: i64,
+}
+
+impl Clock {
+    fn virtual_ms(self) -> i64 {
+        let lived = self.started.map_or(0, |started| started.elapsed().as_millis());
+        self.before_ms + i64::try_from(lived).unwrap()
+    }
+}
+
+fn clock() -> Clock {
+    CLOCK.get().expect("a simulation runs on this thread")
+}
+
+/// A new simulation on this thread.
+pub(super) fn begin() {
+    CLOCK.set(Some(Clock { before_ms: 0, started: None, jumped_ms: 0 }));
+}
+
+/// A life begins; called inside its runtime.
+pub(super) fn life_begins() {
+    CLOCK.set(Some(Clock { started: Some(Instant::now()), ..clock() }));
+}
+
+/// It ends; called inside its runtime. Time stands still until the next.
+pub(super) fn life_ends() {
+    let now = clock();
+    CLOCK.set(Some(Clock { before_ms: now.virtual_ms(), started: None, ..now }));
+}
+
+/// Sets the wall clock forward, or back.
+pub(super) fn jump(ms: i64) {
+    let now = clock();
+    CLOCK.set(Some(Clock { jumped_ms: now.jumped_ms + ms, ..now }));
+}
+
+/// Virtual milliseconds since the simulation began.
+pub(super) fn virtual_ms() -> i64 {
+    clock().virtual_ms()
+}
+
+/// The wall clock, while a simulation runs on this thread.
+pub(crate) fn wall() -> Option<Timestamp> {
+    let now = CLOCK.get()?;
+    Some(Timestamp(EPOCH_MS + now.virtual_ms() + now.jumped_ms))
+}

@@ -1,0 +1,66 @@
+//! `copydesk backup` and `restore`: a node goes on from the backup, and its writes are not taken for
+//! those of the log it replaces.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::pipeline::node_between;
+use crate::support::ai::Ai;
+use crate::support::node::{Node, SECRET};
+use crate::support::sender::{Sender, update};
+use crate::support::site::{Outcome, Site};
+
+const POSTS: u64 = 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_goes_on_from_its_backup() {
+    let ai = Ai::start(0, Duration::ZERO, 1).await;
+    let site = Site::start(0, 1).await;
+    let mut node = node_between("embedded", &site, &ai);
+    let kept = node.data_dir().with_file_name("kept");
+    let kept = kept.to_str().unwrap();
+
+    send_all(&mut node, 1, 0).await;
+    succeeds(&node, &["backup", kept]);
+    // Accepted after the backup: lost with the old log, as docs/operations/backup.md says.
+    send_all(&mut node, 1, POSTS).await;
+
+    assert!(!node.run(&["restore", kept]).status.success(), "a log is there");
+    let log = node.data_dir().join("log");
+    std::fs::rename(&log, log.with_file_name("log.old")).unwrap();
+    succeeds(&node, &["restore", kept]);
+    let lines = succeeds(&node, &["export", kept]);
+    assert_eq!(lines.lines().filter(|line| line.contains("\"webhook\"")).count(), 20);
+
+    send_all(&mut node, 2, 0).await;
+    succeeds(&node, &["verify"]);
+    let history = site.history();
+    let applied: Vec<_> = history.iter().filter(|a| a.outcome == Outcome::Applied).collect();
+    assert_eq!(applied.len(), 3 * 20, "twenty before, twenty lost, twenty after");
+    let keys: BTreeSet<_> = applied.iter().map(|arrival| &arrival.key).collect();
+    assert_eq!(keys.len(), applied.len(), "a delivery id was used twice");
+    let last = &applied[2 * 20..];
+    assert!(last.iter().all(|arrival| arrival.number == 2 && arrival.version == 2), "{last:?}");
+    let log_of = |key: &str| key.split('-').next().unwrap().parse::<u64>().unwrap();
+    assert!(log_of(&last[0].key) > log_of(&applied[0].key), "a later incarnation");
+}
+
+/// One update of each of twenty posts, to its end; then the node is stopped.
+async fn send_all(node: &mut Node, version: u64, after_post: u64) {
+    let url = format!("{}/webhooks/news", node.start().await);
+    let sender = Sender::new(SECRET);
+    for post in after_post + 1..=after_post + POSTS {
+        let event = update(post, version, &format!("{post}-{version}"));
+        assert_eq!(sender.send(&url, &event).await.map(|answer| answer.0), Some(202));
+    }
+    node.quiet().await;
+    assert!(node.stop().success());
+}
+
+#[track_caller]
+fn succeeds(node: &Node, arguments: &[&str]) -> String {
+    let output = node.run(arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    String::from_utf8(output.stdout).unwrap()
+}

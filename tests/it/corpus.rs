@@ -1,0 +1,60 @@
+//! The fuzz targets on a stable compiler: each takes its committed corpus, every beginning of each
+//! file, and some thousand files with a few bytes changed. `scripts/soak` fuzzes for longer.
+
+#[path = "../../fuzz/src/lib.rs"]
+#[expect(unreachable_pub, reason = "it is a library of its own for the fuzzer")]
+mod targets;
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::Random;
+
+type Target = fn(&[u8]);
+
+const TARGETS: [(&str, Target); 9] = [
+    ("archive", targets::archive),
+    ("decision", targets::decision),
+    ("intake", targets::intake),
+    ("payload", targets::payload),
+    ("retry_after", targets::retry_after_of),
+    ("sanitise", targets::sanitise),
+    ("signature", targets::signature),
+    ("state", targets::state),
+    ("subject", targets::subject),
+];
+
+/// Of each file; the whole takes seconds.
+const CHANGED: u64 = 300;
+
+#[test]
+fn every_target_takes_its_corpus_and_what_is_near_it() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    for (name, target) in TARGETS {
+        let mut files = 0;
+        for file in fs::read_dir(folder.join(name)).unwrap() {
+            let bytes = fs::read(file.unwrap().path()).unwrap();
+            target(&bytes);
+            (0..bytes.len().min(256)).for_each(|end| target(&bytes[..end]));
+            (0..CHANGED).for_each(|seed| target(&changed(&bytes, seed)));
+            files += 1;
+        }
+        assert!(files > 0, "{name} has no corpus");
+    }
+}
+
+/// The bytes with one to four changes.
+fn changed(bytes: &[u8], seed: u64) -> Vec<u8> {
+    let mut random = Random::new(seed);
+    let mut bytes = bytes.to_vec();
+    for _ in 0..=random.below(4) {
+        let place = usize::try_from(random.below(bytes.len() as u64 + 1)).unwrap();
+        let byte = u8::try_from(random.below(256)).unwrap();
+        match bytes.get_mut(place) {
+            Some(there) if random.percent(50) => *there = byte,
+            Some(_) if random.percent(30) => drop(bytes.remove(place)),
+            Some(_) | None => bytes.insert(place, byte),
+        }
+    }
+    bytes
+}
