@@ -1,4 +1,4 @@
-//! The loop of one post. Some lines over 500: the places where tests let it die, and their planted
+//! The loop of one post. A few lines over 500: a turn is read as one.
 //! mistakes, stand where they would happen.
 
 use std::sync::Arc;
@@ -20,10 +20,9 @@ use super::backlog::backlog_change;
 use super::effects::{Job, payload_of};
 use super::load::{Loaded, load, save};
 use super::message::{Answered, Rest, SequencerMessage, accepted_position};
-use super::reports::{held_report, list, reports};
+use super::reports::{alerts, held_report, list, reports};
 use super::trail::{Intakes, LINKS_MAX, Trail};
 use crate::World;
-use crate::alerts::Alert;
 use crate::delivery::DeliveryMessage;
 use crate::dispatcher::DispatcherMessage;
 use crate::mistakes::{Mistake, makes};
@@ -346,7 +345,7 @@ impl Post {
         let dead = i64::try_from(self.state.dead.len()).unwrap_or(i64::MAX);
         world.dead_letters.fetch_add(dead - self.dead, Ordering::Relaxed);
         self.dead = dead;
-        decision.events.iter().for_each(|event| self.alert(event));
+        alerts(&decision.events, &key.site).for_each(|alert| world.alerts.raise(alert));
         // A snapshot of an erased post must not keep what the log has forgotten.
         let erased = decision.events.iter().any(|e| matches!(e, PostEvent::Erased { .. }));
         if self.unsaved >= UNSAVED_MAX || erased {
@@ -365,15 +364,6 @@ impl Post {
             // A courtesy: an actor that is gone does not show it.
             let _ = site.cast(DeliveryMessage::Tell(report));
         }
-    }
-
-    /// A dead letter needs a person: told by site and code, not one by one.
-    fn alert(&self, event: &PostEvent) {
-        let PostEvent::DeadLettered { failure, .. } = event else { return };
-        let (site, code) = (&self.start.key.site, &failure.code);
-        let group = format!("dead letter {site} {code}");
-        let text = format!("dead letters on {site}: {code}: {}", failure.cause);
-        self.start.world.alerts.raise(Alert { group, text });
     }
 
     /// Has the intake records at hand that runs begin with or take the place of. Most came with

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use copydesk_core::holds::Hold;
 use copydesk_core::post::{End, IntakePosition, PostEvent};
-use copydesk_proto::{PostId, PostKey, Timestamp};
+use copydesk_proto::{PostId, PostKey, SiteId, Timestamp};
 use ractor::ActorRef;
 
 use super::effects::sequence_of;
 use crate::World;
+use crate::alerts::Alert;
 use crate::delivery::{DeliveryMessage, PostStatus};
 use crate::records::{Intake, rule_words};
 
@@ -59,6 +60,19 @@ fn status(
     let of_text = ["post.published", "post.updated"].contains(&intake.event_type.as_str());
     let sequence = sequence_of(intake.version).filter(|_| of_text)?;
     Some(PostStatus { id, sequence, state, cause, at: now })
+}
+
+/// Dead letters need a person: told by site and code, not one by one.
+pub(super) fn alerts<'e>(
+    events: &'e [PostEvent],
+    site: &'e SiteId,
+) -> impl Iterator<Item = Alert> + 'e {
+    events.iter().filter_map(move |event| {
+        let PostEvent::DeadLettered { failure, .. } = event else { return None };
+        let group = format!("dead letter {site} {}", failure.code);
+        let text = format!("dead letters on {site}: {}: {}", failure.code, failure.cause);
+        Some(Alert { group, text })
+    })
 }
 
 fn report(event: &PostEvent) -> Option<(IntakePosition, &'static str, String)> {
