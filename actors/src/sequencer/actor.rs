@@ -1,4 +1,4 @@
-//! The loop of one post. A few lines over 500: a turn is read as one.
+//! The loop of one post. Some lines over 500: the places where tests let it die, and their planted
 //! mistakes, stand where they would happen.
 
 use std::sync::Arc;
