@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use copydesk_actors::desk::TokenBook;
 use copydesk_actors::node::Node;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-use crate::admin::{Access, AdminApi};
+use crate::admin::{Access, AdminApi, AdminSettings};
 use crate::config::{Config, Secrets};
 use crate::http::{DRAIN_MAX, Drain, Ingress, Server};
 use crate::wiring::{NodeDesk, NodeIntake, OpenLog, node_settings, open_log, open_snapshots};
@@ -79,9 +80,23 @@ pub async fn start(config: &Config, secrets: &Secrets) -> anyhow::Result<Running
     )
     .await
     .with_context(|| format!("admin.listen: {} cannot be used", config.admin.listen))?;
-    let access = Access::publish(&config.data_dir, admin.address()?)?;
-    let desk = Arc::new(NodeDesk::new(node.desk.clone()));
-    let api = Arc::new(AdminApi::new(desk, &access, &config.admin.hosts, drain.clone()));
+    let book = TokenBook::open(Arc::clone(&node.desk.world().log)).await?;
+    let access = Access::open(&book, &config.data_dir, admin.address()?).await?;
+    let ending = drain.clone();
+    let following = Arc::clone(&book);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = following.follow() => {}
+            () = ending.begun() => {}
+        }
+    });
+    let desk = Arc::new(NodeDesk::new(node.desk.clone(), config));
+    let admin_settings = AdminSettings {
+        address: access.address,
+        hosts: config.admin.hosts.clone(),
+        requests_per_second: config.admin.requests_per_second,
+    };
+    let api = Arc::new(AdminApi::new(desk, book, &admin_settings, drain.clone())?);
     let intake = Arc::new(NodeIntake::new(config, node.receivers.clone())?);
     let ingress = Arc::new(Ingress::new(intake, http.public_hosts.clone(), drain.clone()));
     let address = public.address()?;

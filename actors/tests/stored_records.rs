@@ -28,6 +28,7 @@ enum Stored {
     Webhook(Box<Intake>),
     Decision(Box<Decision>),
     Desk(v1::DeskDecision),
+    Access(v1::AccessDecision),
 }
 
 impl Stored {
@@ -36,6 +37,7 @@ impl Stored {
             Self::Webhook(intake) => intake.record(&"news/42".parse().unwrap()).payload.to_vec(),
             Self::Decision(decision) => decision.record(&subject(), Sequence(0)).payload.to_vec(),
             Self::Desk(desk) => copydesk_proto::encode(desk).to_vec(),
+            Self::Access(access) => copydesk_proto::encode(access).to_vec(),
         }
     }
 
@@ -52,6 +54,7 @@ impl Stored {
             Self::Webhook(_) => Self::Webhook(Box::new(Intake::read(&record).unwrap())),
             Self::Decision(_) => Self::Decision(Box::new(Decision::read(&record).unwrap())),
             Self::Desk(_) => Self::Desk(copydesk_proto::decode(bytes.into()).unwrap()),
+            Self::Access(_) => Self::Access(copydesk_proto::decode(bytes.into()).unwrap()),
         }
     }
 }
@@ -135,7 +138,9 @@ fn examples() -> BTreeMap<String, Stored> {
         ..webhook()
     };
     all.insert("webhook_bare".to_owned(), Stored::Webhook(Box::new(bare)));
-    all.insert("desk".to_owned(), Stored::Desk(desk()));
+    all.insert("desk".to_owned(), Stored::Desk(desk("")));
+    all.insert("desk_with_reason".to_owned(), Stored::Desk(desk("paid")));
+    all.extend(access().map(|(name, event)| (name.to_owned(), Stored::Access(event))));
     all
 }
 
@@ -321,12 +326,43 @@ fn webhook() -> Intake {
     }
 }
 
-fn desk() -> v1::DeskDecision {
+fn access() -> [(&'static str, v1::AccessDecision); 3] {
+    use v1::access_event::Kind;
+    let (id, by, reason) = ("4b0a".to_owned(), "ann".to_owned(), "a new desk".to_owned());
+    let added = v1::TokenAdded {
+        id: id.clone(),
+        name: "night shift".to_owned(),
+        role: "operator".to_owned(),
+        whole_desk: false,
+        sites: vec!["news".to_owned()],
+        hash: vec![0xb0; 32],
+        hint: "x9Qz".to_owned(),
+        expires_at_ms: Some(AT.0 + 1_000),
+        by: by.clone(),
+        reason: reason.clone(),
+        at_ms: AT.0,
+    };
+    let revoked = v1::TokenRevoked { id: id.clone(), by, reason, at_ms: AT.0 };
+    let used = v1::TokenUsed { id, at_ms: AT.0 };
+    [
+        ("token_added", Kind::Added(added)),
+        ("token_revoked", Kind::Revoked(revoked)),
+        ("token_used", Kind::Used(used)),
+    ]
+    .map(|(name, kind)| {
+        let event = Some(v1::AccessEvent { kind: Some(kind) });
+        (name, v1::AccessDecision { schema_version: SCHEMA_VERSION, event })
+    })
+}
+
+fn desk(why_released: &str) -> v1::DeskDecision {
     use v1::desk_event::Kind;
     let (scope, by) = ("provider:main".to_owned(), "ann".to_owned());
     let held =
         v1::Held { scope: scope.clone(), by: by.clone(), reason: "bill".to_owned(), at_ms: AT.0 };
-    let kinds = [Kind::Held(held), Kind::Released(v1::Released { scope, by, at_ms: AT.0 + 1 })];
+    let reason = why_released.to_owned();
+    let released = v1::Released { scope, by, at_ms: AT.0 + 1, reason };
+    let kinds = [Kind::Held(held), Kind::Released(released)];
     let events = kinds.map(|kind| v1::DeskEvent { kind: Some(kind) });
     v1::DeskDecision { schema_version: SCHEMA_VERSION, events: events.into() }
 }

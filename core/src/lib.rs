@@ -1,6 +1,7 @@
 //! Copydesk's decisions. Nothing here does IO, looks at a clock or awaits: every rule is a
 //! function of what it is given, so every rule is tested without a socket or a sleep.
 
+pub mod access;
 pub mod breaker;
 pub mod budget;
 pub mod content;

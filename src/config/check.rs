@@ -98,6 +98,8 @@ impl Check<'_> {
                 "keep it on 127.0.0.1, or set allow_remote = true behind a proxy that encrypts",
             );
         }
+        let rate = config.admin.requests_per_second;
+        self.range("admin.requests_per_second", rate, 1, 1_000_000);
         if !(0.0..=1.0).contains(&config.telemetry.sampling) {
             self.refuse("telemetry.sampling", "sampling must be 0.0 to 1.0", "");
         }

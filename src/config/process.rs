@@ -51,6 +51,8 @@ pub struct Admin {
     pub allow_remote: bool,
     /// Further host names that requests may carry; loopback names are always allowed.
     pub hosts: Vec<String>,
+    /// Requests a second that one token may make.
+    pub requests_per_second: u32,
 }
 
 impl Default for Admin {
@@ -59,6 +61,7 @@ impl Default for Admin {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             allow_remote: false,
             hosts: Vec::new(),
+            requests_per_second: 20,
         }
     }
 }

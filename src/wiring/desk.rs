@@ -12,33 +12,34 @@ use copydesk_actors::enrichment::EnrichmentMessage;
 use copydesk_actors::sequencer::Operation;
 use copydesk_core::breaker::BreakerState;
 use copydesk_core::holds::{Hold, HoldScope};
-use copydesk_core::post::{IntakePosition, RunId};
+use copydesk_core::post::{IntakePosition, Rejection, RunId};
 use copydesk_eventlog::{EventLog, ReadError, Sequence};
-use copydesk_proto::{PostKey, Timestamp};
+use copydesk_proto::{PostKey, ProviderId, SiteId, Timestamp};
 use futures::{FutureExt, StreamExt, future};
 use tokio::sync::oneshot;
 use tracing::warn;
 
+use super::shown::Shown;
 use crate::admin::{
-    Asked, DeadLetterRow, Desk, DeskError, EventRow, Filter, FollowLine, Following, HoldRow,
-    JourneyLine, PostRow, PostView, ProviderRow, SiteRow, Status, VerifyReport,
+    Act, Asked, Cursor, DeadLetterGroupRow, DeadLetterRow, Desk, DeskError, EventRow, Filter,
+    FollowLine, Following, HoldRow, JourneyLine, Page, PostRow, PostView, ProviderRow, RouteRow,
+    SiteRow, Status, VerifyReport,
 };
-
-/// Who acts through the admin API, as long as it knows one token only.
-const OPERATOR: &str = "operator";
+use crate::config::Config;
 
 /// A node's desk.
 #[derive(Debug)]
 pub struct NodeDesk {
     office: Office,
+    shown: Shown,
     started_at: Timestamp,
 }
 
 impl NodeDesk {
-    /// The desk of a node that has just started.
+    /// The desk of a node that has just started with this configuration.
     #[must_use]
-    pub fn new(office: Office) -> Self {
-        Self { office, started_at: World::now() }
+    pub fn new(office: Office, config: &Config) -> Self {
+        Self { office, shown: Shown::of(config), started_at: World::now() }
     }
 
     fn log(&self) -> &Arc<dyn EventLog> {
@@ -47,42 +48,57 @@ impl NodeDesk {
 
     async fn operate(&self, post: PostKey, operation: Operation) -> Result<(), DeskError> {
         self.office.operate(post, operation).await.map_err(|error| match error {
+            // A post or a run that is not there has no dead letter either.
+            OperateError::Rejected(Rejection::NoSuchDeadLetter) => DeskError::NotFound,
             OperateError::Rejected(rejection) => DeskError::Refused(rejection.to_string()),
             OperateError::NoAnswer => DeskError::Unavailable(error.to_string()),
         })
     }
 
-    async fn providers(&self) -> Vec<ProviderRow> {
-        let mut rows = Vec::new();
-        for (id, actor) in &self.office.world().providers {
+    /// A hold on what the configuration does not name would hold nothing.
+    fn known(&self, scope: &HoldScope) -> Result<(), DeskError> {
+        let world = self.office.world();
+        let known = match scope {
+            HoldScope::All => true,
+            HoldScope::Site(site) => world.sites.contains_key(site),
+            HoldScope::Source(source) => world.sources.contains_key(source),
+            HoldScope::Provider(provider) => world.providers.contains_key(provider),
+            HoldScope::Enrichment(enrichment) => world.enrichments.contains_key(enrichment),
+            HoldScope::Route(route) => world.plans.contains_key(route),
+            HoldScope::Post(post) => world.sites.contains_key(&post.site),
+        };
+        if known { Ok(()) } else { Err(DeskError::NotFound) }
+    }
+
+    async fn provider_rows(&self) -> Vec<ProviderRow> {
+        let mut rows = self.shown.providers.clone();
+        for row in &mut rows {
+            let id: Option<ProviderId> = row.provider.parse().ok();
+            let actor = id.and_then(|id| self.office.world().providers.get(&id));
+            let Some(actor) = actor else { continue };
             let (reply, answer) = oneshot::channel();
             let asked = actor.cast(EnrichmentMessage::Status(reply.into()));
             let (Ok(()), Ok(status)) = (asked, answer.await) else { continue };
-            rows.push(ProviderRow {
-                provider: id.to_string(),
-                breaker: breaker_name(status.breaker).to_owned(),
-                in_flight: count(status.in_flight),
-                cost_microdollars: status.cost_microdollars,
-            });
+            breaker_name(status.breaker).clone_into(&mut row.breaker);
+            row.in_flight = count(status.in_flight);
+            row.cost_microdollars = status.cost_microdollars;
         }
-        rows.sort_by(|a, b| a.provider.cmp(&b.provider));
         rows
     }
 
-    async fn sites(&self) -> Vec<SiteRow> {
-        let mut rows = Vec::new();
-        for (id, actor) in &self.office.world().sites {
+    async fn site_rows(&self) -> Vec<SiteRow> {
+        let mut rows = self.shown.sites.clone();
+        for row in &mut rows {
+            let id: Option<SiteId> = row.site.parse().ok();
+            let actor = id.and_then(|id| self.office.world().sites.get(&id));
+            let Some(actor) = actor else { continue };
             let (reply, answer) = oneshot::channel();
             let asked = actor.cast(DeliveryMessage::Status(reply));
             let (Ok(()), Ok(status)) = (asked, answer.await) else { continue };
             let breaker = if status.paused_ms.is_some() { "open" } else { "closed" };
-            rows.push(SiteRow {
-                site: id.to_string(),
-                breaker: breaker.to_owned(),
-                in_flight: count(status.running),
-            });
+            breaker.clone_into(&mut row.breaker);
+            row.in_flight = count(status.running);
         }
-        rows.sort_by(|a, b| a.site.cmp(&b.site));
         rows
     }
 }
@@ -103,23 +119,23 @@ impl Desk for NodeDesk {
                 known_posts: world.known_posts.load(Ordering::Relaxed),
                 dead_letters: u64::try_from(dead_letters).unwrap_or(0),
                 started_at: self.started_at.0,
-                providers: self.providers().await,
-                sites: self.sites().await,
+                providers: self.provider_rows().await,
+                sites: self.site_rows().await,
             })
         }
         .boxed()
     }
 
-    fn events(&self, filter: Filter) -> Asked<'_, Vec<EventRow>> {
+    fn events(&self, filter: Filter) -> Asked<'_, Page<EventRow>> {
         async move {
             let wanted = EventFilter {
-                site: filter.site,
+                reach: filter.reach,
                 post: filter.post,
                 state: filter.state,
-                before: filter.before.map(Sequence),
+                before: filter.before.map(place),
             };
-            let rows = query::events(&**self.log(), &wanted, filter.limit).await;
-            Ok(rows.map_err(unreadable)?.into_iter().map(event_row).collect())
+            let found = query::events(&**self.log(), &wanted, filter.limit).await;
+            Ok(page(found.map_err(unreadable)?, event_row))
         }
         .boxed()
     }
@@ -132,30 +148,28 @@ impl Desk for NodeDesk {
         .boxed()
     }
 
-    fn follow(&self, post: Option<PostKey>) -> Asked<'_, Following> {
+    fn follow(&self, after: Option<u64>) -> Asked<'_, Following> {
         async move {
             let end = self.log().last_sequence().await.map_err(unreadable)?;
-            let lines = journey::follow(&**self.log(), end);
-            Ok(lines
-                .take_while(|line| future::ready(line.is_ok()))
-                .filter_map(move |line| {
-                    let line = line.ok().filter(|l| post.as_ref().is_none_or(|p| l.post == *p));
-                    let told = |l: journey::JourneyLine| FollowLine {
-                        post: l.post.to_string(),
-                        line: journey_line(l),
-                    };
-                    future::ready(line.map(told))
-                })
+            let after = after.map_or(end, |after| Sequence(after).min(end));
+            let told = |line: journey::JourneyLine| FollowLine {
+                post: line.post.to_string(),
+                line: journey_line(line),
+            };
+            Ok(journey::follow(&**self.log(), after)
+                .take_while(|record| future::ready(record.is_ok()))
+                .filter_map(|record| future::ready(record.ok()))
+                .map(move |record| record.into_iter().map(told).collect())
                 .boxed())
         }
         .boxed()
     }
 
-    fn posts(&self, filter: Filter) -> Asked<'_, Vec<PostRow>> {
+    fn posts(&self, filter: Filter) -> Asked<'_, Page<PostRow>> {
         async move {
             let limit = filter.limit;
-            let rows = query::posts(&**self.log(), &post_filter(filter), limit).await;
-            Ok(rows.map_err(unreadable)?.into_iter().map(post_row).collect())
+            let found = query::posts(&**self.log(), &post_filter(filter), limit).await;
+            Ok(page(found.map_err(unreadable)?, post_row))
         }
         .boxed()
     }
@@ -170,29 +184,30 @@ impl Desk for NodeDesk {
         .boxed()
     }
 
-    fn dead_letters(&self, filter: Filter) -> Asked<'_, Vec<DeadLetterRow>> {
+    fn dead_letters(&self, filter: Filter) -> Asked<'_, Page<DeadLetterRow>> {
         async move {
             let limit = filter.limit;
-            let rows = query::dead_letters(&**self.log(), &post_filter(filter), limit).await;
-            let row = |row: query::DeadLetterRow| DeadLetterRow {
-                post: row.post.to_string(),
-                run: row.run,
-                code: row.code,
-                cause: row.cause,
-                at: row.at.0,
-            };
-            Ok(rows.map_err(unreadable)?.into_iter().map(row).collect())
+            let found = query::dead_letters(&**self.log(), &post_filter(filter), limit).await;
+            Ok(page(found.map_err(unreadable)?, dead_letter_row))
         }
         .boxed()
     }
 
-    fn retry(&self, post: PostKey, run: u64) -> Asked<'_, ()> {
-        let (run, by) = (RunId(IntakePosition(run)), OPERATOR.to_owned());
+    fn dead_letter_groups(&self, filter: Filter) -> Asked<'_, Vec<DeadLetterGroupRow>> {
+        async move {
+            let groups = query::dead_letter_groups(&**self.log(), &post_filter(filter)).await;
+            Ok(groups.map_err(unreadable)?.into_iter().map(group_row).collect())
+        }
+        .boxed()
+    }
+
+    fn retry(&self, post: PostKey, run: u64, act: Act) -> Asked<'_, ()> {
+        let (run, by) = (RunId(IntakePosition(run)), act.by);
         self.operate(post, Operation::Retry { run, by }).boxed()
     }
 
-    fn drop_dead_letter(&self, post: PostKey, run: u64) -> Asked<'_, ()> {
-        let (run, by) = (RunId(IntakePosition(run)), OPERATOR.to_owned());
+    fn drop_dead_letter(&self, post: PostKey, run: u64, act: Act) -> Asked<'_, ()> {
+        let (run, by) = (RunId(IntakePosition(run)), act.by);
         self.operate(post, Operation::Drop { run, by }).boxed()
     }
 
@@ -200,24 +215,37 @@ impl Desk for NodeDesk {
         async { Ok(self.office.holds().into_iter().map(hold_row).collect()) }.boxed()
     }
 
-    fn hold(&self, scope: HoldScope, by: String, reason: String) -> Asked<'_, HoldRow> {
+    fn hold(&self, scope: HoldScope, act: Act) -> Asked<'_, HoldRow> {
         async move {
             if let Some(there) = self.office.holds().into_iter().find(|h| h.scope == scope) {
                 return Ok(hold_row(there));
             }
-            let hold = Hold::new(scope, &by, &reason, World::now());
+            self.known(&scope)?;
+            let hold = Hold::new(scope, &act.by, &act.reason, World::now());
             self.office.hold(hold.clone()).await.map_err(not_held)?;
             Ok(hold_row(hold))
         }
         .boxed()
     }
 
-    fn release(&self, scope: HoldScope) -> Asked<'_, ()> {
+    fn release(&self, scope: HoldScope, act: Act) -> Asked<'_, ()> {
         async move {
-            let was_held = self.office.release(&scope, OPERATOR).await.map_err(not_held)?;
-            if was_held { Ok(()) } else { Err(DeskError::NotFound) }
+            let was_held = self.office.release(&scope, &act.by, &act.reason).await;
+            if was_held.map_err(not_held)? { Ok(()) } else { Err(DeskError::NotFound) }
         }
         .boxed()
+    }
+
+    fn sites(&self) -> Asked<'_, Vec<SiteRow>> {
+        async { Ok(self.site_rows().await) }.boxed()
+    }
+
+    fn providers(&self) -> Asked<'_, Vec<ProviderRow>> {
+        async { Ok(self.provider_rows().await) }.boxed()
+    }
+
+    fn routes(&self) -> Asked<'_, Vec<RouteRow>> {
+        async { Ok(self.shown.routes.clone()) }.boxed()
     }
 
     fn verify(&self) -> Asked<'_, VerifyReport> {
@@ -246,17 +274,19 @@ fn in_words(violation: &Violation) -> String {
     format!("{post} at {}: {}: {}", violation.position, violation.rule, violation.text)
 }
 
+/// What the system says stays in the node's own log.
 fn unreadable(error: ReadError) -> DeskError {
     warn!(%error, "the log could not be read for the desk");
-    DeskError::Unavailable(error.to_string())
+    DeskError::Unavailable("the log cannot be read".to_owned())
 }
 
 fn not_held(error: HoldError) -> DeskError {
     match error {
         HoldError::TooMany(_) => DeskError::Refused(error.to_string()),
         HoldError::Append(_) | HoldError::Read(_) | HoldError::Unreadable | HoldError::Stopped => {
-            warn!(%error, "a hold was not changed");
-            DeskError::Unavailable(error.to_string())
+            let why = error.to_string();
+            warn!(error = &error as &dyn std::error::Error, "a hold was not changed");
+            DeskError::Unavailable(why)
         }
     }
 }
@@ -273,11 +303,50 @@ const fn breaker_name(state: BreakerState) -> &'static str {
     }
 }
 
+const fn place(cursor: Cursor) -> query::Place {
+    query::Place(cursor.0, cursor.1)
+}
+
+fn page<Found, Row>(page: query::Page<Found>, row: impl Fn(Found) -> Row) -> Page<Row> {
+    let rows = page.rows.into_iter().map(row).collect();
+    Page { rows, next: page.next.map(|place| Cursor(place.0, place.1)) }
+}
+
 fn post_filter(filter: Filter) -> PostFilter {
     PostFilter {
-        site: filter.site,
+        reach: filter.reach,
+        post: filter.post,
         state: filter.state,
-        before: filter.before.and_then(|ms| i64::try_from(ms).ok()).map(Timestamp),
+        code: filter.code,
+        before: filter.before.map(place),
+    }
+}
+
+fn dead_letter_row(row: query::DeadLetterRow) -> DeadLetterRow {
+    DeadLetterRow {
+        post: row.post.to_string(),
+        run: row.run,
+        step: row.step,
+        code: row.code,
+        cause: row.cause,
+        at: row.at.0,
+        paid: count(row.paid),
+    }
+}
+
+fn group_row(group: query::DeadLetterGroup) -> DeadLetterGroupRow {
+    let posts =
+        if group.posts == 1 { "1 post".to_owned() } else { format!("{} posts", group.posts) };
+    DeadLetterGroupRow {
+        title: format!("{posts} of {}: {}", group.site, group.cause),
+        site: group.site.to_string(),
+        code: group.code,
+        cause: group.cause,
+        posts: group.posts,
+        letters: group.letters,
+        first_at: group.first_at.0,
+        last_at: group.last_at.0,
+        example: group.example.to_string(),
     }
 }
 

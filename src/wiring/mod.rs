@@ -4,6 +4,7 @@ mod desk;
 mod intake;
 mod log;
 mod settings;
+mod shown;
 
 pub use desk::{NodeDesk, verify_log};
 pub use intake::NodeIntake;

@@ -2,6 +2,7 @@
 //! the real program against real neighbours.
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
+mod admin;
 mod check;
 mod pipeline;
 mod sources;

@@ -86,8 +86,18 @@ pub(super) async fn hold(world: &World, hold: Hold) -> Result<(), HoldError> {
     append(world, |_| Some(Kind::Held(event.clone()))).await.map(|_| ())
 }
 
-pub(super) async fn release(world: &World, scope: &HoldScope, by: &str) -> Result<bool, HoldError> {
-    let event = v1::Released { scope: scope.to_string(), by: by.to_owned(), at_ms: World::now().0 };
+pub(super) async fn release(
+    world: &World,
+    scope: &HoldScope,
+    by: &str,
+    reason: &str,
+) -> Result<bool, HoldError> {
+    let event = v1::Released {
+        scope: scope.to_string(),
+        by: by.to_owned(),
+        at_ms: World::now().0,
+        reason: reason.to_owned(),
+    };
     let held = |holds: &Holds| holds.iter().any(|hold| hold.scope == *scope);
     append(world, |holds| held(holds).then(|| Kind::Released(event.clone()))).await
 }

@@ -4,9 +4,11 @@
 mod holds;
 pub mod journey;
 pub mod query;
+mod tokens;
 pub mod verify;
 
 pub use holds::{HoldError, load_holds};
+pub use tokens::{TokenBook, TokenError};
 
 use std::sync::Arc;
 
@@ -78,8 +80,13 @@ impl Desk {
     ///
     /// # Errors
     /// [`HoldError`]; it stays held.
-    pub async fn release(&self, scope: &HoldScope, by: &str) -> Result<bool, HoldError> {
-        let was_held = holds::release(&self.world, scope, by).await?;
+    pub async fn release(
+        &self,
+        scope: &HoldScope,
+        by: &str,
+        reason: &str,
+    ) -> Result<bool, HoldError> {
+        let was_held = holds::release(&self.world, scope, by, reason).await?;
         if was_held {
             self.dispatcher
                 .cast(DispatcherMessage::HoldsChanged)

@@ -123,7 +123,7 @@ async fn send(node: &Node, post: u64, version: u64) {
 async fn ended(log: &MemoryLog, count: usize) -> Vec<&'static str> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let rows = events(log, &EventFilter::default(), 1_000).await.unwrap();
+        let rows = events(log, &EventFilter::default(), 1_000).await.unwrap().rows;
         let open = ["unconsidered", "accepted", "working", "waiting"];
         let mut states: Vec<&'static str> = rows.iter().map(|row| row.state).collect();
         if states.len() == count && !states.iter().any(|state| open.contains(state)) {
@@ -170,7 +170,7 @@ async fn a_second_node_goes_on_where_the_first_was_dropped() {
     drop(first);
     let second = Node::start(settings(&log)).await.unwrap();
     assert_eq!(second.desk.holds().len(), 1, "a hold outlives the process");
-    assert!(second.desk.release(&HoldScope::All, "ann").await.unwrap());
+    assert!(second.desk.release(&HoldScope::All, "ann", "done").await.unwrap());
     assert_eq!(ended(&log, 20).await, ["suggested"; 20]);
     is_clean(&log).await;
 }

@@ -43,6 +43,9 @@ impl Node {
 data_dir = "{data}"
 [http]
 listen = "127.0.0.1:0"
+[admin]
+# A test looks far more often than a person.
+requests_per_second = 1000
 [log]
 url = "{log}"
 [sites.news]
@@ -147,6 +150,23 @@ enrich = ["summary"]
         let response = self.client.get(url).bearer_auth(token).send().await.unwrap();
         assert!(response.status().is_success(), "{path}: {}", response.status());
         response.json().await.unwrap()
+    }
+
+    /// Where the admin API is.
+    pub(crate) fn admin_address(&self) -> String {
+        self.access().0
+    }
+
+    /// The token of the data folder.
+    pub(crate) fn token(&self) -> String {
+        self.access().1
+    }
+
+    /// Runs a command that must succeed, and reads what it printed.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     fn access(&self) -> (String, String) {

@@ -251,14 +251,14 @@ fn following_tells_what_the_journeys_tell_and_then_waits() {
     let mut live = follow(&room.log, Sequence(0));
     let mut heard = Vec::new();
     for _ in 0..2 {
-        while let Some(line) = live.next().now_or_never() {
-            heard.push(line.unwrap().unwrap());
+        while let Some(record) = live.next().now_or_never() {
+            heard.extend(record.unwrap().unwrap());
         }
         room.settle("news/1");
         room.settle("other/2");
     }
-    while let Some(line) = live.next().now_or_never() {
-        heard.push(line.unwrap().unwrap());
+    while let Some(record) = live.next().now_or_never() {
+        heard.extend(record.unwrap().unwrap());
     }
     let mut all = now(journey(&room.log, &"news/1".parse().unwrap())).unwrap();
     all.extend(now(journey(&room.log, &"other/2".parse().unwrap())).unwrap());
@@ -274,7 +274,7 @@ fn following_from_the_middle_counts_steps() {
     let end = now(room.log.last_sequence()).unwrap();
     room.answer_next("news/1", None);
     let mut live = follow(&room.log, end);
-    let line = now(live.next()).unwrap().unwrap();
+    let line = now(live.next()).unwrap().unwrap().remove(0);
     assert_eq!(line.text, "step 1 answered: 31 tokens in, 12 out, $0.000007, model small-1");
 }
 
@@ -285,7 +285,7 @@ fn an_unreadable_record_is_a_line_and_a_failed_read_ends_it() {
     let record = intake.record(&"news/1".parse().unwrap());
     room.append(copydesk_eventlog::NewRecord { payload: b"\xff".as_slice().into(), ..record });
     let mut live = follow(&room.log, Sequence(0));
-    let line = now(live.next()).unwrap().unwrap();
+    let line = now(live.next()).unwrap().unwrap().remove(0);
     assert_eq!((line.kind, line.position), ("unreadable", 1));
     room.log.faults().next_read(ReadError::Unavailable("gone".to_owned()));
     let error = now(live.next()).unwrap();

@@ -2,6 +2,7 @@
 //! what a post or an answer says. Times are the writers' clocks: for display, never for order.
 
 mod events;
+mod groups;
 mod outcome;
 mod posts;
 #[cfg(test)]
@@ -9,12 +10,26 @@ mod posts;
 mod tests;
 
 pub use events::{EventFilter, event, events};
+pub use groups::{DeadLetterGroup, dead_letter_groups};
 pub use posts::{PostFilter, dead_letters, post, posts};
 
 use copydesk_proto::{PostKey, Timestamp};
 
 /// Most rows of one answer.
 pub const ROWS_MAX: usize = 1_000;
+
+/// A part of a list, and where the rest of it begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<Row> {
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// What the next look takes as `before`; `None` when this was the last part.
+    pub next: Option<Place>,
+}
+
+/// A place in a list: a position in the log, and the run for lists with several rows of a post.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place(pub u64, pub u64);
 
 /// One event: a verified webhook and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
