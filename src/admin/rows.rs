@@ -54,7 +54,7 @@ pub struct SiteRow {
     pub site: String,
     /// Its address, without a user.
     pub url: String,
-    /// How results are written: `core`, `plugin` or `ingest`.
+    /// How results are written: `auto`, `core`, `plugin` or `ingest`.
     pub delivery: String,
     /// Whether it has an application password.
     pub password_set: bool,

@@ -148,7 +148,9 @@ fn commands_show_what_the_desk_knows() {
     assert_eq!(
         posts,
         "LAST                      POST     STATUS  CONSIDERED  WAITING  DEAD\n\
-         1970-01-01 00:00:00.007Z  news/42  idle    3           0        0\n"
+         1970-01-01 00:00:00.007Z  news/42  idle    3           0        0\n\
+         1970-01-01 00:00:00.007Z  news/42  idle    3           0        0\n",
+        "both parts of the list"
     );
     let view = node.says(&["posts", "show", "news/42"]).unwrap();
     assert!(view.contains("received  received post.published"), "{view}");

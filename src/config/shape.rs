@@ -109,6 +109,17 @@ impl Site {
     }
 }
 
+impl Config {
+    /// Whether each event of a route takes effect. Each trigger would read the post again, for a
+    /// text that the last of them brings anyway.
+    #[must_use]
+    pub fn coalesce_of(&self, route: &Route) -> Coalesce {
+        let triggered = self.sources.get(&route.source).is_some_and(|source| source.trigger);
+        let usual = if triggered { Coalesce::Latest } else { Coalesce::Every };
+        route.coalesce.unwrap_or(usual)
+    }
+}
+
 /// How results are written to a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -182,15 +182,12 @@ fn route(number: usize, route: &config::Route, config: &Config) -> anyhow::Resul
     let events = route.events.iter().map(|event| event.parse());
     let matchers = route.matches.iter().map(config::Match::matcher);
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    // Each trigger would read the post again, for a text that the last of them brings anyway.
-    let triggered = config.sources.get(&route.source).is_some_and(|source| source.trigger);
-    let usual = if triggered { config::Coalesce::Latest } else { config::Coalesce::Every };
     Ok(Route {
         source: route.source.clone(),
         events: events.collect::<Result<_, _>>().with_context(|| format!("routes: {id}"))?,
         matchers: matchers.collect::<Result<_, _>>().with_context(|| format!("routes: {id}"))?,
         enrich: route.enrich.clone(),
-        coalesce: match route.coalesce.unwrap_or(usual) {
+        coalesce: match config.coalesce_of(route) {
             config::Coalesce::Every => Coalesce::Every,
             config::Coalesce::Latest => {
                 Coalesce::Latest { quiet_ms: ms(route.quiet), max_wait_ms: ms(route.max_wait) }

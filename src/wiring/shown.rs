@@ -20,6 +20,7 @@ impl Shown {
             site: id.to_string(),
             url: address(&site.url),
             delivery: match site.delivery {
+                Delivery::Auto => "auto",
                 Delivery::Plugin => "plugin",
                 Delivery::Core => "core",
                 Delivery::Ingest => "ingest",
@@ -74,7 +75,7 @@ fn routes(config: &Config) -> Vec<RouteRow> {
             site: own.map_or_else(|| route.source.to_string(), ToString::to_string),
             events: route.events.clone(),
             enrich: route.enrich.iter().map(ToString::to_string).collect(),
-            coalesce: match route.coalesce {
+            coalesce: match config.coalesce_of(route) {
                 Coalesce::Every => "every",
                 Coalesce::Latest => "latest",
             }

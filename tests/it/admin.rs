@@ -99,7 +99,7 @@ async fn tokens_outlive_the_process_and_stand_nowhere() {
 fn forms(token: &str) -> Vec<Vec<u8>> {
     let bits = hex::decode(token.trim_start_matches("cd_")).unwrap();
     let base64 = |bytes: &[u8]| STANDARD_NO_PAD.encode(bytes).into_bytes();
-    vec![token[3..].as_bytes().to_vec(), base64(token.as_bytes()), base64(&bits), bits]
+    vec![token.as_bytes()[3..].to_vec(), base64(token.as_bytes()), base64(&bits), bits]
 }
 
 fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
