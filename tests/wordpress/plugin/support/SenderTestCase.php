@@ -14,13 +14,21 @@ abstract class SenderTestCase extends PluginTestCase
         $this->copydesk = self::receiver();
         $this->copydesk->answer([]);
         $this->copydesk->forget();
-        update_option('copydesk_secrets', ['secret' => self::SECRET, 'key_id' => 'k1'], false);
+        self::stored('copydesk_secrets', ['secret' => self::SECRET, 'key_id' => 'k1'], false);
         self::settings([]);
     }
 
     protected static function settings(array $settings): void
     {
-        update_option('copydesk_settings', $settings + ['endpoint' => self::receiver()->url]);
+        self::stored('copydesk_settings', $settings + ['endpoint' => self::receiver()->url], true);
+    }
+
+    /** SQLite has one writer: while a page of the test before still writes, it may refuse this one. */
+    private static function stored(string $option, array $value, bool $autoload): void
+    {
+        self::waitFor("$option to be stored", function () use ($option, $value, $autoload): bool {
+            return update_option($option, $value, $autoload) || get_option($option) == $value;
+        });
     }
 
     /** The outbox's rows, all or of one post, in the order they were written. */
