@@ -61,6 +61,7 @@ fn commands(position: u64, last: WriteNumber) -> [PostCommand; 3] {
         text: Some(input),
         again: false,
         received_at: Timestamp(0),
+        lane: copydesk_core::post::Lane::Live,
     };
     let value = FieldValue::Text("Three short sentences. About a post. No more.".to_owned());
     let stored = vec![(Field::Excerpt, value.hash())];
@@ -76,7 +77,7 @@ fn commands(position: u64, last: WriteNumber) -> [PostCommand; 3] {
     let applied = WriteResult::Applied { stored, kept: Vec::new(), suggested: Vec::new() };
     [
         PostCommand::Accept(incoming),
-        PostCommand::Enriched { run, step: 0, input, result: Ok(answer) },
+        PostCommand::Enriched { run, step: 0, input, by: None, result: Ok(answer) },
         PostCommand::Written { run, write, result: Ok(applied) },
     ]
 }
@@ -95,6 +96,7 @@ fn policy() -> Policy {
     Policy {
         key: "news/42".parse().unwrap(),
         plans: Arc::new(HashMap::from([("r1".parse().unwrap(), route)])),
+        budgets_changed_at: Timestamp::default(),
         holds: Arc::new(Holds::default()),
         tries: Tries {
             read: tries,

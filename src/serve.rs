@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use copydesk_actors::desk::TokenBook;
 use copydesk_actors::node::{Node, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{Instrument, info, info_span, warn};
 
-use crate::admin::{Access, AdminApi};
+use crate::admin::{Access, AdminApi, AdminSettings};
 use crate::config::{Config, Secrets};
 use crate::http::{DRAIN_MAX, Drain, Ingress, Server};
 use crate::open_files;
@@ -97,9 +98,23 @@ async fn start_parts(
     )
     .await
     .with_context(|| format!("admin.listen: {} cannot be used", config.admin.listen))?;
-    let access = Access::publish(&config.data_dir, admin.address()?)?;
-    let desk = Arc::new(NodeDesk::new(node.desk.clone()));
-    let api = AdminApi::new(desk, &access, &config.admin.hosts, drain.clone());
+    let book = TokenBook::open(Arc::clone(&node.desk.world().log)).await?;
+    let access = Access::open(&book, &config.data_dir, admin.address()?).await?;
+    let ending = drain.clone();
+    let following = Arc::clone(&book);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = following.follow() => {}
+            () = ending.begun() => {}
+        }
+    });
+    let desk = Arc::new(NodeDesk::new(node.desk.clone(), config));
+    let admin_settings = AdminSettings {
+        address: access.address,
+        hosts: config.admin.hosts.clone(),
+        requests_per_second: config.admin.requests_per_second,
+    };
+    let api = AdminApi::new(desk, book, &admin_settings, drain.clone())?;
     let api = Arc::new(api.showing(telemetry.scrape()));
     let intake = Arc::new(NodeIntake::new(config, node.receivers.clone())?);
     let sources = config.sources.keys().cloned().collect();

@@ -7,10 +7,12 @@
 //!                                    Enrichment ┴ Delivery   (answers come back as commands)
 //! ```
 
+pub mod alerts;
 pub mod delivery;
 pub mod desk;
 pub mod dispatcher;
 pub mod enrichment;
+pub mod ledger;
 mod mistakes;
 pub mod node;
 pub mod pull;
@@ -27,6 +29,8 @@ pub mod sequencer;
 )]
 mod sim;
 pub mod telemetry;
+pub mod treasury;
+mod watch;
 mod world;
 
 pub use world::{EnrichmentSettings, World};

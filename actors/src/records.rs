@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use copydesk_core::post::{
-    End, Incoming, IntakePosition, Phase, PostEvent, PostState, SourceVersion, Step, codec,
+    End, Incoming, IntakePosition, Lane, Phase, PostEvent, PostState, SourceVersion, Step, codec,
 };
 use copydesk_eventlog::{Headers, MessageId, NewRecord, Record, Sequence, Subject};
 use copydesk_proto::{
@@ -103,6 +103,17 @@ pub struct Intake {
     pub body: Bytes,
     /// The route it takes.
     pub route: Option<RouteId>,
+    /// Set when an operator, not a sender, asked for it.
+    pub replay: Option<Replay>,
+}
+
+/// An event that an operator asked for once more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    /// Who.
+    pub by: String,
+    /// The job that asked.
+    pub job: String,
 }
 
 impl Intake {
@@ -129,6 +140,10 @@ impl Intake {
             trace: self.trace.map(Into::into),
             body: self.body.clone(),
             route: self.route.as_ref().map(ToString::to_string).unwrap_or_default(),
+            replay: self
+                .replay
+                .as_ref()
+                .map(|replay| v1::Replay { by: replay.by.clone(), job: replay.job.clone() }),
         };
         NewRecord {
             subject: Subjects::of(key).intake,
@@ -148,6 +163,9 @@ impl Intake {
             ("ce-type", self.event_type.clone()),
             ("ce-time", rfc3339(self.received_at)),
         ]
+        .into_iter()
+        .chain(self.replay.is_some().then(|| (LANE_HEADER, BACKFILL.to_owned())))
+        .collect()
     }
 
     /// Reads an intake record back.
@@ -185,6 +203,7 @@ impl Intake {
             trace: stored.trace.and_then(|t| t.try_into().ok()),
             body: stored.body,
             route,
+            replay: stored.replay.map(|v1::Replay { by, job }| Replay { by, job }),
         })
     }
 
@@ -205,8 +224,20 @@ impl Intake {
             text: self.text_hash,
             again: self.again,
             received_at: self.received_at,
+            lane: if self.replay.is_some() { Lane::Backfill } else { Lane::Live },
         }
     }
+}
+
+/// The header that says which lane a record is of, so that the dispatcher need not read it.
+const LANE_HEADER: &str = "cd-lane";
+const BACKFILL: &str = "backfill";
+
+/// Which lane an intake record is of.
+#[must_use]
+pub fn lane_of(record: &Record) -> Lane {
+    let is_backfill = |(name, value): &(String, String)| name == LANE_HEADER && value == BACKFILL;
+    if record.headers.iter().any(is_backfill) { Lane::Backfill } else { Lane::Live }
 }
 
 /// RFC 3339 in UTC; the epoch for a time no calendar holds.
@@ -298,11 +329,13 @@ pub fn stage(state: &PostState) -> &'static str {
         };
     };
     let retrying = run.all_steps().any(|(_, p)| matches!(p.phase, Phase::Waiting { .. }));
+    let held = run.all_steps().any(|(_, p)| matches!(p.phase, Phase::Held(_)));
     let asked = run.all_steps().find(|(_, p)| p.phase == Phase::Asked).map(|(step, _)| step);
     match asked {
         Some(Step::Read) => "reading",
         Some(Step::Enrich(_)) => "enriching",
         Some(Step::Write) => "writing",
+        None if held => "budget",
         None if retrying => "retrying",
         None => "waiting",
     }

@@ -7,21 +7,27 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
+use copydesk_core::budget::{BudgetName, Caps};
 use copydesk_core::content::Field;
 use copydesk_core::holds::Holds;
 use copydesk_core::post::{Policy, RoutePlan, Tries};
 use copydesk_core::routes::RouteTable;
-use copydesk_core::webhook::SourceRules;
+use copydesk_core::webhook::{Payload, SourceRules};
 use copydesk_eventlog::{EventLog, Sequence, SnapshotStore};
 use copydesk_proto::{EnrichmentId, PostKey, ProviderId, RouteId, SiteId, SourceId, Timestamp};
 use ractor::ActorRef;
 use tokio::sync::Semaphore;
 
+use crate::alerts::Alerts;
 use crate::delivery::DeliveryMessage;
 use crate::enrichment::EnrichmentMessage;
+use crate::enrichment::provider::Provider;
 use crate::enrichment::recipe::Recipe;
+use crate::ledger::LedgerMessage;
+use crate::records::Intake;
 use crate::sequencer::Remembered;
 use crate::telemetry::Telemetry;
+use crate::treasury::TreasuryMessage;
 
 /// Shared by all actors of a node; no lock in it is held for longer than a look-up.
 pub struct World {
@@ -41,6 +47,18 @@ pub struct World {
     pub providers: HashMap<ProviderId, ActorRef<EnrichmentMessage>>,
     /// Who takes over while a provider is not there; no circles.
     pub fallbacks: HashMap<ProviderId, ProviderId>,
+    /// What each AI service asks for its answers.
+    pub services: HashMap<ProviderId, Arc<dyn Provider>>,
+    /// Sets money aside for AI calls.
+    pub treasury: ActorRef<TreasuryMessage>,
+    /// Keeps the books of what AI calls cost.
+    pub ledger: ActorRef<LedgerMessage>,
+    /// The caps as configured.
+    pub caps: HashMap<BudgetName, Caps>,
+    /// When caps were last changed, in milliseconds since 1970: at the start, or by an operator.
+    pub budgets_changed_at: AtomicI64,
+    /// Tells people what needs them.
+    pub alerts: Alerts,
     /// The WordPress sites.
     pub sites: HashMap<SiteId, ActorRef<DeliveryMessage>>,
     /// Those of them where editors may see suggestions, and how events ended.
@@ -104,9 +122,19 @@ impl World {
             key: key.clone(),
             plans: Arc::clone(&self.plans),
             holds: self.holds.load_full(),
+            budgets_changed_at: Timestamp(self.budgets_changed_at.load(Ordering::Relaxed)),
             tries: self.tries,
             suggests: self.suggesting.contains(&key.site),
         }
+    }
+
+    /// The route a stored webhook takes today; `None` when its source is no longer configured.
+    #[must_use]
+    pub fn route_again(&self, intake: &Intake) -> Option<Option<RouteId>> {
+        let rules = self.sources.get(&intake.source).filter(|rules| !rules.disabled)?;
+        let payload = Payload::read(&rules.payload, &intake.body).ok()?;
+        let route = self.routes.route_for(&intake.source, &payload.event_type, &payload.fields);
+        Some(route.map(|route| route.id.clone()))
     }
 
     /// Accepted events that have not ended, never below zero.

@@ -4,7 +4,10 @@
 //! and reserved never passes a cap, as long as estimates are upper bounds. A call belongs to the
 //! day and month in which it was reserved, wherever its answer falls. Periods turn at midnight UTC.
 
-use copydesk_proto::Timestamp;
+use std::fmt;
+use std::str::FromStr;
+
+use copydesk_proto::{ProviderId, SiteId, Timestamp};
 use jiff::tz::TimeZone;
 
 /// Shares of a cap that raise an alert, in percent, each once per period.
@@ -28,9 +31,61 @@ pub enum Period {
     Month,
 }
 
+/// Whose money. Its text form is `provider:<name>` or `site:<name>`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BudgetName {
+    /// Everything a provider is paid.
+    Provider(ProviderId),
+    /// Everything that is paid for a site's posts.
+    Site(SiteId),
+}
+
+/// The text names no budget.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a budget is provider:<name> or site:<name>")]
+pub struct UnknownBudget;
+
+impl fmt::Display for BudgetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Provider(id) => write!(f, "provider:{id}"),
+            Self::Site(id) => write!(f, "site:{id}"),
+        }
+    }
+}
+
+impl FromStr for BudgetName {
+    type Err = UnknownBudget;
+
+    fn from_str(text: &str) -> Result<Self, UnknownBudget> {
+        let (kind, name) = text.split_once(':').ok_or(UnknownBudget)?;
+        match kind {
+            "provider" => name.parse().map(Self::Provider).map_err(|_| UnknownBudget),
+            "site" => name.parse().map(Self::Site).map_err(|_| UnknownBudget),
+            _ => Err(UnknownBudget),
+        }
+    }
+}
+
+/// A step that has to wait for money: by which budget, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withheld {
+    /// Whose cap.
+    pub budget: BudgetName,
+    /// Which of its caps.
+    pub period: Period,
+    /// The start of the next period; `None` when only a higher cap helps.
+    pub until: Option<Timestamp>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// Work has to wait for money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BudgetRefusal {
+    /// The room is reserved for calls that are out; some of it comes back when they end.
+    #[error("the rest of the budget is reserved for calls under way")]
+    Reserved,
     /// The cap leaves no room in this period.
     #[error("the budget of this period is used up")]
     UsedUp {
@@ -162,8 +217,14 @@ impl Budget {
             if account.has_room(estimate_microdollars) {
                 continue;
             }
-            alerts.extend(account.alert(true));
             let period = account.period;
+            if account
+                .cap
+                .is_none_or(|cap| account.spent.saturating_add(estimate_microdollars) <= cap)
+            {
+                return Err(BudgetRefusal::Reserved);
+            }
+            alerts.extend(account.alert(true));
             if account.cap.is_some_and(|cap| estimate_microdollars > cap) {
                 return Err(BudgetRefusal::OverCap { period });
             }
@@ -208,6 +269,21 @@ impl Budget {
         }
     }
 
+    /// The caps in force.
+    #[must_use]
+    pub const fn caps(&self) -> Caps {
+        Caps { day_microdollars: self.day.cap, month_microdollars: self.month.cap }
+    }
+
+    /// Spent in the present period of this cap, in microdollars.
+    #[must_use]
+    pub const fn spent(&self, period: Period) -> u64 {
+        match period {
+            Period::Day => self.day.spent,
+            Period::Month => self.month.spent,
+        }
+    }
+
     /// Spent and reserved in the present period of this cap, in microdollars.
     #[must_use]
     pub const fn booked(&self, period: Period) -> u64 {
@@ -217,7 +293,8 @@ impl Budget {
         }
     }
 
-    fn turn(&mut self, now: Timestamp) {
+    /// Turns the periods that have ended.
+    pub fn turn(&mut self, now: Timestamp) {
         let (day, month) = indices(now);
         self.day.turn(day);
         self.month.turn(month);
@@ -325,11 +402,13 @@ mod tests {
         assert_eq!(percents(&mut budget, 1, now), (false, vec![50]));
         assert_eq!(percents(&mut budget, 1, now), (false, vec![]));
         assert_eq!(percents(&mut budget, 35, now), (false, vec![80]));
+        assert_eq!(percents(&mut budget, 20, now), (true, vec![]), "reserved, not spent");
+        budget.book(now, 81);
         assert_eq!(percents(&mut budget, 20, now), (true, vec![100]));
         assert_eq!(percents(&mut budget, 20, now), (true, vec![]));
-        budget.set_caps(Caps { day_microdollars: Some(200), month_microdollars: None });
+        budget.set_caps(Caps { day_microdollars: Some(300), month_microdollars: None });
         assert_eq!(percents(&mut budget, 20, now), (false, vec![50]), "raised: work goes on");
-        assert_eq!(percents(&mut budget, 200, now.after_ms(86_400_000)), (false, vec![100]));
+        assert_eq!(percents(&mut budget, 300, now.after_ms(86_400_000)), (false, vec![100]));
     }
 
     #[test]

@@ -25,12 +25,14 @@ pub enum HoldScope {
     Route(RouteId),
     /// One post.
     Post(PostKey),
+    /// Every write to WordPress; posts are read and enriched all the same.
+    Deliveries,
 }
 
 /// The text names no scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a hold is on all, site:<name>, source:<name>, provider:<name>, enrichment:<name>, \
+    "a hold is on all, deliveries, site:<name>, source:<name>, provider:<name>, enrichment:<name>, \
      route:<name> or post:<site>/<id>"
 )]
 pub struct UnknownScope;
@@ -45,6 +47,7 @@ impl fmt::Display for HoldScope {
             Self::Enrichment(id) => write!(f, "enrichment:{id}"),
             Self::Route(id) => write!(f, "route:{id}"),
             Self::Post(key) => write!(f, "post:{key}"),
+            Self::Deliveries => f.write_str("deliveries"),
         }
     }
 }
@@ -58,6 +61,9 @@ impl FromStr for HoldScope {
         }
         if text == "all" {
             return Ok(Self::All);
+        }
+        if text == "deliveries" {
+            return Ok(Self::Deliveries);
         }
         let (kind, name) = text.split_once(':').ok_or(UnknownScope)?;
         match kind {
@@ -163,6 +169,7 @@ mod tests {
     fn a_scope_reads_as_it_prints() {
         for text in [
             "all",
+            "deliveries",
             "site:news",
             "source:news",
             "provider:main",

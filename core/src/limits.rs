@@ -108,6 +108,12 @@ pub const COALESCE_MS_MAX: u64 = 24 * 3_600 * 1_000;
 pub const HOLDS_MAX: usize = 10_000;
 /// Longest reason or name on a hold, in characters.
 pub const HOLD_TEXT_CHARS_MAX: usize = 200;
+/// Tokens of the admin API that are live at once: people, dashboards and scripts of one publisher.
+pub const TOKENS_MAX: usize = 100;
+/// Ended tokens that are still shown, so that an old line of the log can be put to a name.
+pub const TOKENS_ENDED_MAX: usize = 100;
+/// Longest name or reason of an operator's act, in characters; longer ones are clipped.
+pub const OPERATOR_TEXT_CHARS_MAX: usize = 200;
 
 /// Longest model answer for one value that is cleaned at all, in bytes: eight times the longest
 /// field. HTML parsing of hostile nesting grows faster than its input.

@@ -79,6 +79,13 @@ impl MemoryLog {
         Self { id, clock, state: Arc::default(), last: Arc::new(watch::Sender::default()) }
     }
 
+    /// The same records after [`close`](crate::EventLog::close), as the next process finds them.
+    #[must_use]
+    pub fn reopened(&self) -> Self {
+        self.lock().closed = false;
+        self.clone()
+    }
+
     /// The handle that makes this log fail.
     #[must_use]
     pub fn faults(&self) -> Faults {

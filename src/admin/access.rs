@@ -1,4 +1,4 @@
-//! `admin.json` in the data folder: where the node's admin API is, and the token it asks for.
+//! `admin.json` in the data folder: where the node's admin API is, and an admin's token for it.
 //! Whoever may read the data folder may operate the node.
 
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -7,10 +7,17 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use copydesk_actors::World;
+use copydesk_actors::desk::{TokenBook, TokenError};
+use copydesk_core::access::{Reach, Role, Signed, Token};
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 /// Name of the file in the data folder.
 pub const FILE_NAME: &str = "admin.json";
+
+/// How the names of the data folders' own tokens begin.
+pub const NAME_PREFIX: &str = "folder-";
 
 /// How to reach a node.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,13 +50,65 @@ pub enum AccessError {
     Random(getrandom::Error),
 }
 
+/// Why a data folder's token opens nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// The file.
+    #[error(transparent)]
+    File(#[from] AccessError),
+    /// The tokens in the log.
+    #[error("the tokens of the admin API cannot be read")]
+    Tokens(#[from] TokenError),
+}
+
 impl Access {
+    /// Writes the file and sees to it that its token opens the door: the admin's, for the whole
+    /// desk. A token that was revoked or is lost is replaced.
+    ///
+    /// # Errors
+    /// [`DoorError`].
+    pub async fn open(
+        book: &TokenBook,
+        data_dir: &Path,
+        address: SocketAddr,
+    ) -> Result<Self, DoorError> {
+        let now = World::now();
+        let ended = |secret: &str| {
+            let hash = Token::hash_of(secret);
+            book.look(|tokens| tokens.iter().any(|t| t.hash == hash && !t.is_live(now)))
+        };
+        let access = Self::publish(data_dir, address, ended)?;
+        let hash = Token::hash_of(&access.token);
+        if book.look(|tokens| tokens.iter().any(|token| token.hash == hash)) {
+            return Ok(access);
+        }
+        let signed = Signed::new("copydesk serve", "the token of a data folder", now);
+        let rights = (Role::Admin, Reach::Desk);
+        let mut token = Token::new(&access.token, "", rights, None, signed);
+        // The nodes of a cluster have a folder each.
+        token.name = format!("{NAME_PREFIX}{}", &token.id[..6]);
+        match book.add(&token).await {
+            Ok(()) => {}
+            // A log without room is no reason to lock the operator out.
+            Err(TokenError::Append(error)) => {
+                warn!(%error, "the token of the data folder is not in the log yet");
+                book.trust(token);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(access)
+    }
+
     /// Writes the file for a node that has just bound `address`, keeping the token of an earlier
-    /// start. The folder is made with mode 0700, the file has mode 0600.
+    /// start unless it has ended. The folder is made with mode 0700, the file has mode 0600.
     ///
     /// # Errors
     /// [`AccessError`], but not `Missing`.
-    pub fn publish(data_dir: &Path, address: SocketAddr) -> Result<Self, AccessError> {
+    fn publish(
+        data_dir: &Path,
+        address: SocketAddr,
+        ended: impl Fn(&str) -> bool,
+    ) -> Result<Self, AccessError> {
         let unusable = |path: &Path| {
             let path = path.to_owned();
             move |source| AccessError::Unusable { path, source }
@@ -60,7 +119,8 @@ impl Access {
             .create(data_dir)
             .map_err(unusable(data_dir))?;
         let token = match Self::read(data_dir) {
-            Ok(earlier) => earlier.token,
+            Ok(earlier) if !ended(&earlier.token) => earlier.token,
+            Ok(_) => new_token()?,
             Err(AccessError::Missing(_) | AccessError::Broken(_)) => new_token()?,
             Err(error @ (AccessError::Unusable { .. } | AccessError::Random(_))) => {
                 return Err(error);
@@ -107,7 +167,11 @@ impl std::fmt::Debug for Access {
     }
 }
 
-fn new_token() -> Result<String, AccessError> {
+/// A new token: `cd_` and 256 random bits.
+///
+/// # Errors
+/// [`AccessError::Random`].
+pub fn new_token() -> Result<String, AccessError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(AccessError::Random)?;
     Ok(format!("cd_{}", hex::encode(bytes)))

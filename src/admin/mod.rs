@@ -1,23 +1,43 @@
-//! The admin API: what commands and the UI ask a running node. It lies on a listener of its own,
-//! behind a token that stands in the data folder.
+//! The admin API: what commands, programs and the UI ask a running node. It lies on a listener of
+//! its own, behind tokens with roles; what each route asks for stands in one table, `policy`.
+//!
+//! A new noun is a file in `nouns`, a row in `policy::POLICIES`, and its page in
+//! `docs/api/openapi.json`, which `copydesk openapi` prints.
 
 mod access;
 mod api;
+mod caller;
+mod cursor;
 mod desk;
 mod guard;
+mod job_rows;
+mod nouns;
+mod openapi;
+mod pace;
+mod policy;
 mod problem;
+mod rows;
+mod strict;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use access::{Access, AccessError, FILE_NAME};
-pub use api::{AdminApi, Followed, HoldRequest, List};
+pub use access::{Access, AccessError, DoorError, FILE_NAME, NAME_PREFIX, new_token};
+pub use api::{AdminApi, AdminSettings, Unruled};
+pub use cursor::{BadCursor, Cursor};
 pub use desk::{
-    Asked, DeadLetterRow, Desk, DeskError, EventRow, Filter, FollowLine, Following, HoldRow,
-    JourneyLine, PostRow, PostView, ProviderRow, SiteRow, Status, TraceOf, VerifyReport,
+    Act, Asked, CapsOrder, Desk, DeskError, Filter, Following, JobTurn, Page, ROWS_DEFAULT,
+    ROWS_MAX, RedoOrder, TraceOf,
 };
-pub use problem::Problem;
-
-/// Rows a list has when nothing is said.
-pub const ROWS_DEFAULT: usize = 50;
-/// Rows a list may have. A page that is longer is not read by anyone and slows the node.
-pub const ROWS_MAX: usize = 200;
+pub use job_rows::{AttemptRow, BudgetRow, CostRow, JobPlanRow, JobResultRow, JobRow};
+pub use nouns::{
+    ActRequest, CapsRequest, CostList, DeadLetterList, EventList, Followed, HoldList, HoldRequest,
+    JobFilter, JobOrder, JobRequest, JobResultList, NewToken, PostList, RetryAnswer, RetryProvider,
+    RetryRequest, Rows, TokenRequest, TokenRow, Words,
+};
+pub use openapi::document;
+use problem::Refusal;
+pub use problem::{Code, Problem};
+pub use rows::{
+    DeadLetterGroupRow, DeadLetterRow, EventRow, FollowLine, HoldRow, JourneyLine, PostRow,
+    PostView, ProviderRow, RouteRow, SiteRow, Status, TraceNodeRow, TraceRow, VerifyReport,
+};

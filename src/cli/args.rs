@@ -5,6 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::dead_letters::DeadLetters;
+use super::events::Events;
+use super::holds::{HoldArgs, ResumeArgs};
+use super::jobs::Jobs;
+use super::money::{BudgetsArgs, CostsArgs};
+use super::posts::Posts;
+use super::routes::RoutesArgs;
+use super::tokens::Tokens;
 use crate::config::{Scheme, SecretRef};
 
 const EXAMPLES: &str = "\
@@ -16,7 +24,13 @@ First steps:
   copydesk check                     says what is wrong, and how to mend it
   copydesk serve
   copydesk send --post 42            a signed test webhook
-  copydesk events follow             watch what becomes of it";
+  copydesk events follow             watch what becomes of it
+
+Commands that look at a node find it through the data folder of the configuration. To talk to
+another one, set COPYDESK_URL (http://host:port) and COPYDESK_TOKEN.
+
+Exit codes: 0 done, 1 not done, 2 wrong usage, 69 no node answers, 77 the token may not do this,
+78 the configuration is wrong; of serve also 70 and 74.";
 
 /// The desk between WordPress sites and AI services.
 ///
@@ -81,13 +95,10 @@ Examples:
     Status,
     /// Look at events.
     #[command(subcommand)]
-    Events(EventsCommand),
+    Events(Events),
     /// Look at posts.
     #[command(subcommand)]
-    Posts(PostsCommand),
-    /// Try routes on an example, without a node.
-    #[command(subcommand)]
-    Routes(RoutesCommand),
+    Posts(Posts),
     /// The way of an event, or of a post's newest events, as a tree with times.
     ///
     /// Read from the log, so that it tells of events of last month, too. The trace id opens the
@@ -106,21 +117,34 @@ Examples:
     Keys(KeysCommand),
     /// Look at what needs a person, and decide.
     #[command(subcommand)]
-    DeadLetters(DeadLettersCommand),
+    DeadLetters(DeadLetters),
+    /// Act on many posts at once.
+    #[command(subcommand)]
+    Jobs(Jobs),
+    /// The WordPress sites, and how each is.
+    Sites,
+    /// The AI services, and how each is.
+    Providers,
+    /// The running node's routes, in the order they are tried.
+    Routes(RoutesArgs),
+    /// What AI may cost, what it has cost, and other caps.
+    Budgets(BudgetsArgs),
+    /// What AI calls cost, by site, model, field, …
+    Costs(CostsArgs),
+    /// Give and revoke tokens for the admin API.
+    #[command(subcommand)]
+    Tokens(Tokens),
     /// Hold work; webhooks are still taken in. Without a scope: what is held.
     #[command(after_help = "\
-Scopes: all, site:NAME, source:NAME, provider:NAME, enrichment:NAME, route:NAME, post:SITE/ID
+Scopes: all, deliveries, site:NAME, source:NAME, provider:NAME, enrichment:NAME, route:NAME, post:SITE/ID
 
 Examples:
   copydesk hold
   copydesk hold site:news --reason 'moving to a new server'
-  copydesk resume site:news")]
+  copydesk resume site:news --reason 'moved'")]
     Hold(HoldArgs),
     /// Release a hold; work goes on in order.
-    Resume {
-        /// What to release, as `copydesk hold` shows it.
-        scope: String,
-    },
+    Resume(ResumeArgs),
     /// Read the whole log and check the promises: order, no write twice, nothing lost.
     ///
     /// Asks the running node; without one, opens the log itself.
@@ -154,6 +178,10 @@ Examples:
         /// What `copydesk backup` wrote.
         file: PathBuf,
     },
+    /// Print the OpenAPI document of the admin API.
+    #[command(after_help = "\
+A running node answers the same at /api/v1/openapi.json.")]
+    Openapi,
     /// Print completions for a shell.
     #[command(after_help = "\
 Examples:
@@ -236,108 +264,18 @@ pub struct SendArgs {
     pub repeat: u32,
 }
 
-/// Which rows a list shows.
+/// Which part of a list is shown.
 #[derive(Debug, Args)]
-pub struct ListArgs {
+pub struct PartArgs {
     /// Only of this site.
     #[arg(long)]
     pub site: Option<String>,
-    /// Only in this state.
+    /// Go on where an earlier list ended.
     #[arg(long)]
-    pub state: Option<String>,
-    /// Only what comes after the last row of an earlier list: its position or time.
-    #[arg(long)]
-    pub before: Option<u64>,
-    /// At most so many, up to 200.
+    pub cursor: Option<String>,
+    /// At most so many.
     #[arg(long, default_value_t = crate::admin::ROWS_DEFAULT)]
     pub limit: usize,
-}
-
-/// Look at events.
-#[derive(Debug, Subcommand)]
-pub enum EventsCommand {
-    /// The newest events.
-    List {
-        /// Which rows.
-        #[command(flatten)]
-        list: ListArgs,
-        /// Only of this post: SITE/ID.
-        #[arg(long)]
-        post: Option<String>,
-    },
-    /// One event.
-    Show {
-        /// The id its sender was told.
-        event_id: String,
-    },
-    /// Watch what happens, as it happens. Ctrl-C ends it.
-    #[command(after_help = "\
-Examples:
-  copydesk events follow
-  copydesk events follow --post news/42
-  copydesk events follow --json | jq -r .text")]
-    Follow {
-        /// Only of this post: SITE/ID.
-        #[arg(long)]
-        post: Option<String>,
-    },
-}
-
-/// Look at posts.
-#[derive(Debug, Subcommand)]
-pub enum PostsCommand {
-    /// The posts last touched.
-    List {
-        /// Which rows.
-        #[command(flatten)]
-        list: ListArgs,
-    },
-    /// One post and its whole journey.
-    Show {
-        /// SITE/ID, for example news/42.
-        post: String,
-    },
-}
-
-/// Look at what needs a person, and decide.
-#[derive(Debug, Subcommand)]
-pub enum DeadLettersCommand {
-    /// What waits.
-    List {
-        /// Which rows.
-        #[command(flatten)]
-        list: ListArgs,
-    },
-    /// The dead letters of a post, and the journey that led there.
-    Show {
-        /// SITE/ID, for example news/42.
-        post: String,
-    },
-    /// Try again; what was paid for is kept.
-    Retry(DeadLetterArgs),
-    /// Give up; the post's later events go on.
-    Drop(DeadLetterArgs),
-}
-
-/// Try routes on an example, without a node.
-#[derive(Debug, Subcommand)]
-pub enum RoutesCommand {
-    /// What would become of this payload: which route takes it, who is asked, what is written.
-    ///
-    /// Nothing is sent and nothing stored; no secret is needed.
-    #[command(after_help = "\
-Examples:
-  copydesk routes test sample.json
-  copydesk routes test form.txt --source contact
-
-Exit code 0 when a route takes it, 1 when none does or the payload is refused.")]
-    Test {
-        /// A file with the body of a webhook, as its sender posts it.
-        sample: PathBuf,
-        /// The source that sends it; needless when there is only one.
-        #[arg(long)]
-        source: Option<String>,
-    },
 }
 
 /// See and change the secrets that sources sign with.
@@ -374,24 +312,14 @@ Examples:
     },
 }
 
-/// A dead letter.
-#[derive(Debug, Args)]
-pub struct DeadLetterArgs {
-    /// SITE/ID, for example news/42.
-    pub post: String,
-    /// The run, as the list shows it; needless when the post has one dead letter.
-    pub run: Option<u64>,
-}
-
-/// What `hold` holds.
-#[derive(Debug, Args)]
-pub struct HoldArgs {
-    /// What to hold.
-    pub scope: Option<String>,
-    /// Why, for whoever finds it.
-    #[arg(long, default_value = "")]
-    pub reason: String,
-    /// Who; your login name when left out.
+/// Who acts, and why.
+#[derive(Debug, Default, Args)]
+pub struct ActArgs {
+    /// Who acts; recorded beside the name of the token. Left out: your login name, if the token is
+    /// the data folder's, else nobody but the token.
     #[arg(long)]
     pub by: Option<String>,
+    /// Why, for whoever finds it.
+    #[arg(long)]
+    pub reason: Option<String>,
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use reqwest::{Method, RequestBuilder, Response};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use crate::admin::{Access, AccessError, FollowLine, Problem};
+use super::args::ActArgs;
+use crate::admin::{Access, AccessError, ActRequest, FollowLine, Problem, ROWS_MAX, Rows};
 
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// The longest answer is a check of a large log.
@@ -24,7 +26,9 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 pub struct AdminClient {
     http: reqwest::Client,
     base: Url,
-    token: String,
+    token: SecretString,
+    /// Who sits at the terminal, if the token does not say it.
+    person: Option<String>,
 }
 
 /// Why a node does not do what it is asked.
@@ -66,12 +70,6 @@ impl AdminClient {
                 ClientError::Unknown(format!("{error}: {source}"))
             }
         })?;
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_MAX)
-            .build()
-            .context("no HTTP client")?;
         let mut address = access.address;
         // Bound to every address: this machine's own is one of them.
         if address.ip().is_unspecified() {
@@ -80,8 +78,65 @@ impl AdminClient {
                 std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
             });
         }
-        let base = Url::parse(&format!("http://{address}/api/v1/")).context("no address")?;
-        Ok(Self { http, base, token: access.token })
+        Self::at(&format!("http://{address}"), &access.token)
+    }
+
+    /// A node at `http://host:port` or behind a proxy at `https://host`.
+    ///
+    /// # Errors
+    /// When that is no address.
+    pub fn at(url: &str, token: &str) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_MAX)
+            .build()
+            .context("no HTTP client")?;
+        let base = Url::parse(url).and_then(|url| url.join("/api/v1/"));
+        let base = base.context("the node's address is http://host:port")?;
+        Ok(Self { http, base, token: token.to_owned().into(), person: None })
+    }
+
+    /// Names the person at the terminal, for acts that name nobody.
+    #[must_use]
+    pub fn for_person(mut self, person: &str) -> Self {
+        self.person = Some(person.to_owned()).filter(|person| !person.is_empty());
+        self
+    }
+
+    /// Who acts and why, as the API takes it.
+    #[must_use]
+    pub fn act(&self, act: ActArgs) -> ActRequest {
+        ActRequest { by: act.by.or_else(|| self.person.clone()), reason: act.reason }
+    }
+
+    /// The rows of a list, part by part, up to `limit`; and where it goes on. `query` is the
+    /// list's query without cursor and limit.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn list<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &impl Serialize,
+        mut cursor: Option<String>,
+        limit: usize,
+    ) -> Result<Rows<T>, ClientError> {
+        let mut rows: Vec<T> = Vec::new();
+        loop {
+            let left = limit.saturating_sub(rows.len());
+            let mut query = serde_json::to_value(query).unwrap_or_default();
+            query["limit"] = left.clamp(1, ROWS_MAX).into();
+            if let Some(cursor) = cursor.take() {
+                query["cursor"] = cursor.into();
+            }
+            let part: Rows<T> = self.get(path, &query).await?;
+            rows.extend(part.rows);
+            cursor = part.next;
+            if cursor.is_none() || rows.len() >= limit {
+                return Ok(Rows { rows, next: cursor });
+            }
+        }
     }
 
     /// Reads.
@@ -131,7 +186,7 @@ impl AdminClient {
     /// # Errors
     /// [`ClientError`].
     pub async fn journeys(&self, query: &impl Serialize) -> Result<Journeys, ClientError> {
-        let request = self.request(Method::GET, &["events", "follow"], query);
+        let request = self.request(Method::GET, &["events", "stream"], query);
         let response = self.send(request).await?;
         Ok(Journeys { response, read: Vec::new(), address: self.address() })
     }
@@ -142,11 +197,12 @@ impl AdminClient {
             segments.pop_if_empty().extend(path);
         }
         let pairs = serde_json::to_value(query).unwrap_or_default();
-        for (name, value) in pairs.as_object().into_iter().flatten() {
+        let given = pairs.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+        for (name, value) in given {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             url.query_pairs_mut().append_pair(name, &text);
         }
-        self.http.request(method, url).bearer_auth(&self.token)
+        self.http.request(method, url).bearer_auth(self.token.expose_secret())
     }
 
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
@@ -196,9 +252,9 @@ impl Journeys {
         loop {
             while let Some(end) = self.read.iter().position(|&b| b == b'\n') {
                 let line: Vec<u8> = self.read.drain(..=end).collect();
-                // An empty line only shows that the node lives.
-                if line.len() > 1 {
-                    return Ok(Some(serde_json::from_slice(&line).map_err(|_| strange())?));
+                // The other lines of an event repeat its data; a comment shows that the node lives.
+                if let Some(data) = line.strip_prefix(b"data:") {
+                    return Ok(Some(serde_json::from_slice(data).map_err(|_| strange())?));
                 }
             }
             if self.read.len() > LINE_BYTES_MAX {

@@ -4,34 +4,46 @@ mod args;
 mod backup;
 mod check;
 mod client;
+mod dead_letters;
+mod events;
+mod holds;
 pub(crate) mod init;
+mod jobs;
 mod keys;
+mod look;
+mod money;
 pub(crate) mod node;
 pub(crate) mod output;
 mod pages;
+mod posts;
 mod routes;
 pub(crate) mod send;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod trace;
 mod verify;
-mod watch;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Parser;
 
-pub use args::{Cli, Command, DemoArgs};
+pub use args::{ActArgs, Cli, Command, DemoArgs};
 pub use client::{AdminClient, ClientError, Journeys};
 pub use output::Output;
 
+use self::routes::RoutesArgs;
 use crate::config::{self, ConfigError, Environment, Loaded};
 use crate::demo;
 
 /// Exit code of a configuration that cannot be used (sysexits.h, `EX_CONFIG`).
 const EXIT_CONFIG: u8 = 78;
+/// Exit code when no node answers (`EX_UNAVAILABLE`).
+const EXIT_UNAVAILABLE: u8 = 69;
+/// Exit code when the token may not do this (`EX_NOPERM`).
+const EXIT_NOT_ALLOWED: u8 = 77;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -58,21 +70,25 @@ pub fn run(cli: Cli, env: &Environment, output: &Output) -> anyhow::Result<ExitC
         Command::Completions { shell } => pages::completions(shell, output),
         Command::Man { dir } => pages::man(dir.as_deref(), output),
         Command::Send(args) => on_one_thread(send::send(&args, &load, env, output)),
-        Command::Events(command) => {
-            watched(&load, async |c| watch::events(command, c, output).await)
-        }
-        Command::Posts(command) => watched(&load, async |c| watch::posts(command, c, output).await),
-        Command::Trace { of } => watched(&load, async |c| trace::trace(&of, c, output).await),
-        Command::DeadLetters(command) => {
-            watched(&load, async |c| watch::dead_letters(command, c, output).await)
-        }
-        Command::Routes(command) => routes::routes(command, &load()?, output),
+        Command::Trace { of } => asked(&load, env, async |c| trace::trace(&of, &c, output).await),
         Command::Keys(command) => keys::keys(command, path.as_deref(), &load, env, output),
-        Command::Status => watched(&load, async |c| watch::status(c, output).await),
-        Command::Hold(args) => watched(&load, async |c| watch::hold(args, c, env, output).await),
-        Command::Resume { scope } => {
-            watched(&load, async |c| watch::resume(scope, c, output).await)
+        Command::Openapi => pages::openapi(output),
+        Command::Status => asked(&load, env, async |c| look::status(&c, output).await),
+        Command::Sites => asked(&load, env, async |c| look::sites(&c, output).await),
+        Command::Providers => asked(&load, env, async |c| look::providers(&c, output).await),
+        Command::Routes(RoutesArgs { command: None }) => {
+            asked(&load, env, async |c| look::routes(&c, output).await)
         }
+        Command::Routes(RoutesArgs { command: Some(command) }) => command.run(&load()?, output),
+        Command::Events(command) => asked(&load, env, async |c| command.run(&c, output).await),
+        Command::Posts(command) => asked(&load, env, async |c| command.run(&c, output).await),
+        Command::DeadLetters(command) => asked(&load, env, async |c| command.run(&c, output).await),
+        Command::Tokens(command) => asked(&load, env, async |c| command.run(&c, output).await),
+        Command::Jobs(command) => asked(&load, env, async |c| command.run(&c, output).await),
+        Command::Budgets(args) => asked(&load, env, async |c| args.run(&c, output).await),
+        Command::Costs(args) => asked(&load, env, async |c| args.run(&c, output).await),
+        Command::Hold(args) => asked(&load, env, async |c| args.run(&c, output).await),
+        Command::Resume(args) => asked(&load, env, async |c| args.run(&c, output).await),
         Command::Backup { file } => on_one_thread(backup::backup(&file, &load()?, output)),
         Command::Restore { file } => on_one_thread(backup::restore(&file, &load()?, output)),
         Command::Export { file } => backup::export(&file, output),
@@ -80,13 +96,20 @@ pub fn run(cli: Cli, env: &Environment, output: &Output) -> anyhow::Result<ExitC
     }
 }
 
-/// Runs a command against the node of the configuration's data folder.
-fn watched(
+/// Runs a command against a node: the one of the environment, else of the configuration's folder.
+fn asked(
     load: &dyn Fn() -> Result<Loaded, ConfigError>,
-    command: impl AsyncFnOnce(AdminClient) -> anyhow::Result<ExitCode>,
+    env: &Environment,
+    command: impl AsyncFnOnce(AdminClient) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
-    let client = AdminClient::of(Path::new(&load()?.config.data_dir))?;
-    on_one_thread(command(client))
+    let client = match (env.get("COPYDESK_URL"), env.get("COPYDESK_TOKEN")) {
+        (Some(url), Some(token)) => AdminClient::at(url, token)?,
+        (None, None) => AdminClient::of(Path::new(&load()?.config.data_dir))?
+            .for_person(env.get("USER").unwrap_or_default()),
+        (_, _) => bail!("set COPYDESK_URL and COPYDESK_TOKEN, or neither"),
+    };
+    on_one_thread(command(client))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn on_one_thread<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
@@ -110,5 +133,13 @@ fn fail(error: &anyhow::Error, output: &Output) -> ExitCode {
         return ExitCode::from(EXIT_CONFIG);
     }
     output.error(&format!("error: {error:#}"));
-    ExitCode::FAILURE
+    match error.downcast_ref::<ClientError>() {
+        Some(ClientError::Unknown(_) | ClientError::NotRunning { .. }) => {
+            ExitCode::from(EXIT_UNAVAILABLE)
+        }
+        Some(ClientError::Refused(problem)) if matches!(problem.status, 401 | 403) => {
+            ExitCode::from(EXIT_NOT_ALLOWED)
+        }
+        Some(ClientError::Refused(_) | ClientError::Strange(_)) | None => ExitCode::FAILURE,
+    }
 }

@@ -57,6 +57,26 @@ impl Output {
         self.line(&table(headings, &cells))
     }
 
+    /// That an act is done: the node's answer, or a sentence.
+    pub(crate) fn done<T: Serialize>(&self, answer: &T, sentence: &str) -> io::Result<()> {
+        if self.json { self.value(answer) } else { self.line(sentence) }
+    }
+
+    /// How a list goes on, if it does.
+    pub(crate) fn more(&self, cursor: Option<&str>) -> io::Result<()> {
+        match cursor {
+            Some(cursor) if !self.json => self.line(&format!("more: --cursor {cursor}")),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A remark for people, beside the result.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.json {
+            self.error(text);
+        }
+    }
+
     /// What went wrong. A reader that is gone is no further error.
     pub(crate) fn error(&self, text: &str) {
         let _reader_gone = writeln!(io::stderr().lock(), "{text}");

@@ -1,4 +1,4 @@
-//! Completions and manual pages, made from the command line's own description.
+//! Completions, manual pages and the OpenAPI document: what the code says of itself.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,6 +9,11 @@ use clap_complete::Shell;
 
 use super::args::Cli;
 use super::output::Output;
+
+pub(super) fn openapi(output: &Output) -> anyhow::Result<ExitCode> {
+    output.bytes(crate::admin::document().as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
 
 pub(super) fn completions(shell: Shell, output: &Output) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();

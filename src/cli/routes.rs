@@ -1,19 +1,48 @@
 //! `copydesk routes test`: what would become of a payload, by the rules a node would use.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
 use copydesk_core::limits::BODY_BYTES_MAX;
 use copydesk_core::routes::{Route, RouteTable};
 use copydesk_core::webhook::Payload;
 use copydesk_proto::SourceId;
 use serde::Serialize;
 
-use super::args::RoutesCommand;
 use super::output::{Output, plain};
 use crate::config::{Config, Delivery, Loaded, Mode, Source};
 use crate::wiring;
+
+/// The routes of the running node, or one of the verbs on them.
+#[derive(Debug, Args)]
+pub struct RoutesArgs {
+    /// What to do; left out, the node's routes are listed.
+    #[command(subcommand)]
+    pub command: Option<RoutesCommand>,
+}
+
+/// Try routes on an example, without a node.
+#[derive(Debug, Subcommand)]
+pub enum RoutesCommand {
+    /// What would become of this payload: which route takes it, who is asked, what is written.
+    ///
+    /// Nothing is sent and nothing stored; no secret is needed.
+    #[command(after_help = "\
+Examples:
+  copydesk routes test sample.json
+  copydesk routes test form.txt --source contact
+
+Exit code 0 when a route takes it, 1 when none does or the payload is refused.")]
+    Test {
+        /// A file with the body of a webhook, as its sender posts it.
+        sample: PathBuf,
+        /// The source that sends it; needless when there is only one.
+        #[arg(long)]
+        source: Option<String>,
+    },
+}
 
 /// What a node would make of a payload.
 #[derive(Debug, Serialize)]
@@ -45,15 +74,22 @@ struct Asked {
     mode: &'static str,
 }
 
-pub(super) fn routes(
-    command: RoutesCommand,
+impl RoutesCommand {
+    pub(super) fn run(self, loaded: &Loaded, output: &Output) -> anyhow::Result<ExitCode> {
+        let Self::Test { sample, source } = self;
+        test(&sample, source.as_deref(), loaded, output)
+    }
+}
+
+fn test(
+    sample: &Path,
+    source: Option<&str>,
     loaded: &Loaded,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
-    let RoutesCommand::Test { sample, source } = command;
     let config = &loaded.config;
-    let (id, source) = source_of(config, source.as_deref())?;
-    let body = read(&sample)?;
+    let (id, source) = source_of(config, source)?;
+    let body = read(sample)?;
     let payload = match Payload::read(&wiring::payload_rules(id, source)?, &body) {
         Ok(payload) => payload,
         Err(refusal) => bail!("{} {refusal}", refusal.status),

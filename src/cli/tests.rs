@@ -1,5 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,9 +8,11 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use clap::{CommandFactory, Parser};
+use copydesk_actors::desk::TokenBook;
 use copydesk_core::refusal::{Code, Refusal};
 use copydesk_core::signature::{Secret, SecretRing, WP_RELAY};
 use copydesk_core::webhook::{Head, SourceRules, verify};
+use copydesk_eventlog::MemoryLog;
 use copydesk_proto::{SourceId, Timestamp};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -18,7 +21,7 @@ use super::args::{Cli, InitArgs};
 use super::output::{Output, plain, table, time};
 use super::{init, run};
 use crate::admin::tests::Fake;
-use crate::admin::{Access, AdminApi};
+use crate::admin::{Access, AdminApi, AdminSettings};
 use crate::config::{Environment, Loaded};
 use crate::http::{Arrival, Drain, Ingress, Intake, Receipt, Server, Storing};
 
@@ -70,9 +73,12 @@ impl Node {
         let listen = public.address().unwrap();
 
         let data = folder.path().join("data");
-        let access = Access::publish(&data, admin.address().unwrap()).unwrap();
+        let book = runtime.block_on(TokenBook::open(Arc::new(MemoryLog::default()))).unwrap();
+        let address = admin.address().unwrap();
+        runtime.block_on(Access::open(&book, &data, address)).unwrap();
         let desk = Arc::new(Fake::default());
-        let api = Arc::new(AdminApi::new(desk, &access, &[], drain.clone()));
+        let settings = AdminSettings { address, hosts: Vec::new(), requests_per_second: 1_000 };
+        let api = Arc::new(AdminApi::new(desk, book, &settings, drain.clone()).unwrap());
         runtime.spawn(admin.run(api));
 
         let ring = SecretRing::new(vec![Secret::new("k1", SECRET.as_bytes()).unwrap()]).unwrap();
@@ -94,12 +100,16 @@ impl Node {
 
     /// Runs a command; what it printed, or how it failed.
     fn says(&self, args: &[&str]) -> Result<String, String> {
+        self.says_in(Environment::from([("S", SECRET), ("USER", "ann")]), args)
+    }
+
+    /// Runs a command in another environment.
+    fn says_in(&self, env: Environment, args: &[&str]) -> Result<String, String> {
         let config = self.config.to_str().unwrap();
         let args = ["copydesk", "--config", config].into_iter().chain(args.iter().copied());
         let cli = Cli::try_parse_from(args).unwrap();
         let printed = Printed::default();
         let output = Output::to(cli.json, Box::new(printed.clone()));
-        let env = Environment::from([("S", SECRET), ("USER", "ann")]);
         let result = run(cli, &env, &output).map_err(|error| format!("{error:#}"))?;
         let text = String::from_utf8(printed.0.lock().unwrap().clone()).unwrap();
         // ExitCode has no equality; its Debug form has.
@@ -144,16 +154,23 @@ fn commands_show_what_the_desk_knows() {
     assert_eq!(
         posts,
         "LAST                      POST     STATUS  CONSIDERED  WAITING  DEAD\n\
-         1970-01-01 00:00:00.007Z  news/42  idle    3           0        0\n"
+         1970-01-01 00:00:00.007Z  news/42  idle    3           0        0\n\
+         1970-01-01 00:00:00.007Z  news/42  idle    3           0        0\n",
+        "both parts of the list"
     );
     let view = node.says(&["posts", "show", "news/42"]).unwrap();
     assert!(view.contains("received  received post.published"), "{view}");
     assert_eq!(node.says(&["events", "list"]).unwrap(), "nothing\n");
     assert_eq!(node.says(&["events", "list", "--json"]).unwrap(), "[]\n");
-    let followed = node.says(&["events", "follow", "--post", "news/42", "--json"]).unwrap();
-    assert_eq!(followed.lines().count(), 2);
-    let followed = node.says(&["events", "follow", "--post", "news/42"]).unwrap();
-    assert!(followed.contains("news/42           received      received post.pub"), "{followed}");
+    let rest = node.says(&["posts", "list", "--limit", "1"]).unwrap();
+    assert!(rest.ends_with("more: --cursor AAAAAAAAAAkAAAAAAAAABA\n"), "{rest}");
+    let all = node.says(&["posts", "list", "--limit", "500", "--json"]).unwrap();
+    assert_eq!(all.matches("news/42").count(), 2, "part by part: {all}");
+    assert!(node.says(&["sites"]).unwrap().contains("https://blog.example.org/"));
+    assert!(node.says(&["routes"]).unwrap().contains("r-blog"));
+    assert_eq!(node.says(&["providers"]).unwrap(), "nothing\n");
+    assert_eq!(node.says(&["dead-letters", "groups"]).unwrap(), "nothing\n");
+    assert!(node.says(&["dead-letters", "list"]).unwrap().contains("wp_gone  it is gone"));
     assert!(node.says(&["status"]).unwrap().contains("5 events wait"));
 }
 
@@ -161,7 +178,9 @@ fn commands_show_what_the_desk_knows() {
 fn commands_steer_the_desk() {
     let node = Node::start();
     let held = node.says(&["hold", "site:news", "--reason", "import"]).unwrap();
-    assert!(held.contains("site:news  ann  import"), "{held}");
+    assert!(held.contains("site:news  ann via folder-"), "{held}");
+    let held = node.says(&["hold", "all", "--by", "bob"]).unwrap();
+    assert!(held.contains("bob via folder-"), "{held}");
     assert!(node.says(&["hold"]).unwrap().contains("all"));
     assert_eq!(node.says(&["resume", "post:news/42"]).unwrap(), "post:news/42 goes on\n");
     let retried = node.says(&["dead-letters", "retry", "news/42", "3"]).unwrap();
@@ -169,16 +188,35 @@ fn commands_steer_the_desk() {
 
     for (args, words) in [
         (&["dead-letters", "drop", "news/42", "3"][..], "it runs again"),
-        (&["dead-letters", "retry", "news/42"][..], "has no dead letter"),
+        (&["dead-letters", "retry", "news/43"][..], "has no dead letter"),
         (&["events", "show", "../posts"][..], "nothing by this name"),
         (&["hold", "everything"][..], "a hold is on all"),
         (&["posts", "show", "42"][..], "SITE/ID"),
         (&["verify"][..], "no log"),
-        (&["posts", "list", "--limit", "201"][..], "1 to 200"),
+        (&["posts", "list", "--cursor", "x"][..], "take the cursor"),
+        (&["tokens", "add", "x", "--role", "root"][..], "a role is viewer"),
+        (&["tokens", "revoke", "nobody"][..], "no live token"),
     ] {
         let error = node.says(args).unwrap_err();
         assert!(error.contains(words), "{args:?}: {error}");
     }
+}
+
+#[test]
+fn tokens_are_given_used_and_revoked() {
+    let node = Node::start();
+    let token = node.says(&["tokens", "add", "ann", "--role", "viewer", "--site", "news"]).unwrap();
+    let url = format!("http://{}", Access::read(&data(&node)).unwrap().address);
+    let env = || Environment::from([("COPYDESK_URL", &*url), ("COPYDESK_TOKEN", token.trim())]);
+    assert!(node.says_in(env(), &["sites"]).unwrap().contains("news"));
+    let refused = node.says_in(env(), &["hold", "site:news"]).unwrap_err();
+    assert!(refused.contains("takes the role operator"), "{refused}");
+    let half = node.says_in(Environment::from([("COPYDESK_URL", &*url)]), &["sites"]);
+    assert!(half.unwrap_err().contains("or neither"));
+    let list = node.says(&["tokens", "list"]).unwrap();
+    assert!(list.contains("ann") && !list.contains(token.trim()), "{list}");
+    assert!(node.says(&["tokens", "revoke", "ann", "--reason", "left"]).unwrap().contains("ann ("));
+    assert!(node.says_in(env(), &["sites"]).unwrap_err().contains("a live token"));
 }
 
 #[test]
@@ -326,5 +364,7 @@ fn every_refusal_has_a_page() {
         }
     }
     // A code that went takes its page with it.
-    assert_eq!(std::fs::read_dir(pages).unwrap().count(), Code::ALL.len());
+    let mut codes: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    codes.extend(crate::admin::Code::ALL.iter().map(|code| code.parts().1));
+    assert_eq!(std::fs::read_dir(pages).unwrap().count(), codes.len());
 }

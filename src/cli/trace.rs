@@ -1,7 +1,5 @@
 //! `copydesk trace`: the way of events as trees.
 
-use std::process::ExitCode;
-
 use copydesk_actors::desk::trace::{Node, Trace};
 use serde::Deserialize;
 
@@ -13,11 +11,7 @@ struct Rows {
     rows: Vec<Trace>,
 }
 
-pub(super) async fn trace(
-    of: &str,
-    client: AdminClient,
-    output: &Output,
-) -> anyhow::Result<ExitCode> {
+pub(super) async fn trace(of: &str, client: &AdminClient, output: &Output) -> anyhow::Result<()> {
     let mut path = vec!["traces"];
     match of.split_once('/') {
         Some((site, post)) => path.extend([site, post]),
@@ -30,7 +24,7 @@ pub(super) async fn trace(
             ([only], 2) => output.value(only)?,
             (rows, _) => output.value(&rows)?,
         }
-        return Ok(ExitCode::SUCCESS);
+        return Ok(());
     }
     for (place, trace) in rows.iter().enumerate() {
         if place > 0 {
@@ -40,7 +34,7 @@ pub(super) async fn trace(
             output.line(&line)?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn lines(trace: &Trace) -> Vec<String> {

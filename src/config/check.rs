@@ -14,7 +14,7 @@ use copydesk_core::webhook::is_event_type;
 use copydesk_proto::RouteId;
 
 use super::report::suggest;
-use super::{BUILTIN, Delivery, Loaded, LogUrl, Problem, ProviderKind, Site, Source};
+use super::{BUILTIN, Delivery, Loaded, LogUrl, Price, Problem, ProviderKind, Site, Source};
 
 /// Longest time for one request to a site or provider; a slow model needs minutes, not hours.
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
@@ -73,6 +73,9 @@ impl Check<'_> {
         if config.data_dir.as_os_str().is_empty() {
             self.refuse("data_dir", "data_dir is empty", "write the path of a folder");
         }
+        if config.limits.breaker_open.is_zero() {
+            self.refuse("limits.breaker_open", "breaker_open must be longer than 0s", "");
+        }
         self.range("http.backlog_max", config.http.backlog_max, 1, 1_000_000_000);
         self.range("http.connections_max", config.http.connections_max, 1, 1_000_000);
         let per_ip = config.http.connections_per_ip_max;
@@ -98,6 +101,8 @@ impl Check<'_> {
                 "keep it on 127.0.0.1, or set allow_remote = true behind a proxy that encrypts",
             );
         }
+        let rate = config.admin.requests_per_second;
+        self.range("admin.requests_per_second", rate, 1, 1_000_000);
         if !(0.0..=1.0).contains(&config.telemetry.sampling) {
             self.refuse("telemetry.sampling", "sampling must be 0.0 to 1.0", "");
         }
@@ -254,6 +259,14 @@ impl Check<'_> {
             if network && provider.model.is_empty() {
                 let help = "for example model = \"gpt-4o-mini\"";
                 self.refuse(&path("model"), "model is missing", help);
+            }
+            let has_budget = provider.day_budget.is_some() || provider.month_budget.is_some();
+            let is_free = [provider.input_price, provider.output_price] == [Price::default(); 2];
+            if network && has_budget && is_free {
+                let key = if provider.day_budget.is_some() { "day_budget" } else { "month_budget" };
+                let reason = "a budget needs prices: without them every call counts as free";
+                let help = "for example input_price = \"0.15\" and output_price = \"0.60\"";
+                self.refuse(&path(key), reason, help);
             }
             if name.as_str() == BUILTIN && network {
                 self.refuse(&path("kind"), "the name `builtin` is taken", "name it otherwise");

@@ -17,8 +17,8 @@ const SECTIONS: [&str; 6] = ["http", "admin", "log", "telemetry", "limits", "ret
 const MAPS: [&str; 4] = ["sites", "sources", "providers", "enrichments"];
 /// Keys of the top level.
 const TOP: [&str; 1] = ["data_dir"];
-/// Names the configuration file itself.
-const CONFIG_FILE: &str = "COPYDESK_CONFIG";
+/// What is no setting: the configuration file itself, and the node that commands talk to.
+const NO_SETTINGS: [&str; 3] = ["COPYDESK_CONFIG", "COPYDESK_TOKEN", "COPYDESK_URL"];
 
 /// A copy of the environment, so that tests bring their own.
 #[derive(Clone, Default)]
@@ -97,7 +97,7 @@ pub(super) fn overrides(env: &Environment, document: &DeTable<'_>) -> (Vec<Overr
     let (mut found, mut ignored) = (Vec::new(), Vec::new());
     for (name, text) in &env.0 {
         let Some(rest) = name.strip_prefix("COPYDESK_") else { continue };
-        if name == CONFIG_FILE {
+        if NO_SETTINGS.contains(&name.as_str()) {
             continue;
         }
         match steps(&rest.to_lowercase(), document) {

@@ -22,7 +22,7 @@ use toml::de::DeTable;
 
 pub use environment::Environment;
 pub use process::{
-    Admin, Http, Limits, Log, LogFormat, LogUrl, OtlpProtocol, Retention, Telemetry,
+    Admin, Alerts, Http, Limits, Log, LogFormat, LogUrl, OtlpProtocol, Retention, Telemetry,
 };
 pub use report::{ConfigError, Place, Problem};
 pub use secrets::{SecretError, Secrets, read_secret};
@@ -34,7 +34,7 @@ pub use source::{
     About, Body, CustomScheme, Encoding, Idempotency, Map, Scheme, Source, SourceSecret,
     UnknownEvents, Version,
 };
-pub use values::{Price, PriceError, SecretRef, SecretRefError};
+pub use values::{Dollars, DollarsError, Price, PriceError, SecretRef, SecretRefError};
 
 /// The file every key is shown and explained in; parses to [`Config::default`].
 pub const DEFAULT_TOML: &str = include_str!("default.toml");

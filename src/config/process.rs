@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use copydesk_core::limits::BREAKER_OPEN_MS;
 use ipnet::IpNet;
 use serde::Deserialize;
 use url::Url;
@@ -52,6 +53,8 @@ pub struct Admin {
     pub allow_remote: bool,
     /// Further host names that requests may carry; loopback names are always allowed.
     pub hosts: Vec<String>,
+    /// Requests a second that one token may make.
+    pub requests_per_second: u32,
 }
 
 impl Default for Admin {
@@ -60,6 +63,7 @@ impl Default for Admin {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             allow_remote: false,
             hosts: Vec::new(),
+            requests_per_second: 20,
         }
     }
 }
@@ -169,12 +173,19 @@ pub struct Limits {
     pub posts_busy_max: usize,
     /// Posts at rest that are kept in memory for their next event.
     pub posts_idle_max: usize,
+    /// How long a service or site that keeps failing is left alone before one probe.
+    #[serde(deserialize_with = "duration")]
+    pub breaker_open: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         // A busy post costs about 10 KB and the text it works on: at 20 KB of text, 60 MB.
-        Self { posts_busy_max: 2_000, posts_idle_max: 1_000 }
+        Self {
+            posts_busy_max: 2_000,
+            posts_idle_max: 1_000,
+            breaker_open: Duration::from_millis(BREAKER_OPEN_MS),
+        }
     }
 }
 
@@ -189,5 +200,32 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Self {
         Self { days: 30 }
+    }
+}
+
+/// `[alerts]`: who is told about dead letters, breakers, budgets and a long backlog.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Alerts {
+    /// Addresses that get JSON; each may hold a key, so each is a secret.
+    pub webhooks: Vec<SecretRef>,
+    /// Addresses of incoming webhooks of Slack and those compatible with it.
+    pub slack: Vec<SecretRef>,
+    /// How long alerts are collected before they are told together.
+    #[serde(deserialize_with = "duration")]
+    pub gather: Duration,
+    /// How long the same alert is not told again.
+    #[serde(deserialize_with = "duration")]
+    pub quiet: Duration,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self {
+            webhooks: Vec::new(),
+            slack: Vec::new(),
+            gather: Duration::from_secs(10),
+            quiet: Duration::from_secs(15 * 60),
+        }
     }
 }

@@ -101,6 +101,12 @@ impl Loaded {
                 places.push((format!("providers.{name}.api_key"), place.clone(), None));
             }
         }
+        for (kind, list) in [("webhooks", &config.alerts.webhooks), ("slack", &config.alerts.slack)]
+        {
+            for (index, place) in list.iter().enumerate() {
+                places.push((format!("alerts.{kind}[{index}]"), place.clone(), None));
+            }
+        }
         places
     }
 }

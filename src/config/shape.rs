@@ -12,10 +12,10 @@ use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId};
 use serde::Deserialize;
 use url::Url;
 
-use super::process::{Admin, Http, Limits, Log, Retention, Telemetry};
+use super::process::{Admin, Alerts, Http, Limits, Log, Retention, Telemetry};
 use super::source::Source;
 use super::values::{
-    Price, SecretRef, duration, duration_or_off, from_text_opt, http_url, http_url_opt,
+    Dollars, Price, SecretRef, duration, duration_or_off, from_text_opt, http_url, http_url_opt,
 };
 
 /// Everything that can be set.
@@ -36,6 +36,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long finished work is kept.
     pub retention: Retention,
+    /// Who is told about what needs a person.
+    pub alerts: Alerts,
     /// WordPress sites, by name.
     pub sites: BTreeMap<SiteId, Site>,
     /// Senders of webhooks, by name.
@@ -58,6 +60,7 @@ impl Default for Config {
             telemetry: Telemetry::default(),
             limits: Limits::default(),
             retention: Retention::default(),
+            alerts: Alerts::default(),
             sites: BTreeMap::new(),
             sources: BTreeMap::new(),
             providers: BTreeMap::new(),
@@ -93,6 +96,12 @@ pub struct Site {
     /// How often webhooks are fetched from the plugin's outbox; off: the site sends them.
     #[serde(default, deserialize_with = "duration_or_off")]
     pub pull: Option<Duration>,
+    /// What AI calls for its posts may cost in a day; no limit when absent.
+    #[serde(default)]
+    pub day_budget: Option<Dollars>,
+    /// The same in a calendar month.
+    #[serde(default)]
+    pub month_budget: Option<Dollars>,
 }
 
 impl Site {
@@ -106,6 +115,17 @@ impl Site {
 
     const fn default_timeout() -> Duration {
         Duration::from_secs(30)
+    }
+}
+
+impl Config {
+    /// Whether each event of a route takes effect. Each trigger would read the post again, for a
+    /// text that the last of them brings anyway.
+    #[must_use]
+    pub fn coalesce_of(&self, route: &Route) -> Coalesce {
+        let triggered = self.sources.get(&route.source).is_some_and(|source| source.trigger);
+        let usual = if triggered { Coalesce::Latest } else { Coalesce::Every };
+        route.coalesce.unwrap_or(usual)
     }
 }
 
@@ -150,6 +170,10 @@ pub struct Provider {
     pub input_price: Price,
     /// Dollars for a million tokens written.
     pub output_price: Price,
+    /// What it may cost in a day; no limit when absent.
+    pub day_budget: Option<Dollars>,
+    /// The same in a calendar month.
+    pub month_budget: Option<Dollars>,
     /// Takes over while this one is not there.
     pub fallback: Option<ProviderId>,
 }
@@ -167,6 +191,8 @@ impl Default for Provider {
             timeout: Duration::from_secs(60),
             input_price: Price::default(),
             output_price: Price::default(),
+            day_budget: None,
+            month_budget: None,
             fallback: None,
         }
     }

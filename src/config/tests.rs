@@ -99,6 +99,8 @@ fn the_examples_of_the_default_file_are_valid_and_say_the_defaults() {
         url = "https://news.example.org"
         user = "copydesk"
         application_password = "env:NEWS_APP_PASSWORD"
+        day_budget = "5.00"
+        month_budget = "100.00"
         [sources.news]
         secrets = [{ id = "k1", value = "env:NEWS_SECRET" }]
         site = "news"
@@ -143,6 +145,7 @@ fn the_default_file_names_every_key() {
         "[telemetry]\nzz = 1",
         "[limits]\nzz = 1",
         "[retention]\nzz = 1",
+        "[alerts]\nzz = 1",
         "[sites.a]\nzz = 1",
         "[sources.a]\nzz = 1",
         "[providers.a]\nzz = 1",
@@ -225,6 +228,14 @@ fn a_bad_table_of_the_desk_is_refused_with_its_line() {
     at("site = \"news\"", "path = \"/webhooks/x\"", 13, 8, &["Copydesk's own"]);
     at("model = \"gpt-4o-mini\"\n", "", 15, 1, &["model is missing"]);
     at("model = \"gpt-4o-mini\"", "model = \"m\"\ntimeout = \"ten\"", 20, 11, &["\"10s\""]);
+    at("model = \"gpt-4o-mini\"", "model = \"m\"\nday_budget = \"5\"", 20, 14, &["needs prices"]);
+    at(
+        "model = \"gpt-4o-mini\"",
+        "model = \"m\"\nday_budget = \"$5\"",
+        20,
+        14,
+        &["dollars as text"],
+    );
     at("model = \"gpt-4o-mini\"", "model = \"m\"\ntimeout = \"2h\"", 20, 11, &["at most 10m"]);
     at(
         "model = \"gpt-4o-mini\"",

@@ -107,6 +107,35 @@ impl<'de> Deserialize<'de> for Price {
     }
 }
 
+/// An amount of money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Dollars {
+    /// In millionths of a dollar; the file says dollars: `"5.00"`.
+    pub microdollars: u64,
+}
+
+/// The text is no amount.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an amount is dollars as text, with at most 6 decimals: \"5.00\" or \"0.5\"")]
+pub struct DollarsError;
+
+impl FromStr for Dollars {
+    type Err = DollarsError;
+
+    fn from_str(text: &str) -> Result<Self, DollarsError> {
+        // The same form as a price, up to a million dollars.
+        let Price { microdollars_per_million_tokens: microdollars } =
+            text.parse().map_err(|_| DollarsError)?;
+        Ok(Self { microdollars })
+    }
+}
+
+impl<'de> Deserialize<'de> for Dollars {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer)
+    }
+}
+
 /// Any type that is written as text.
 pub(super) fn from_text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where

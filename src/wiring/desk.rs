@@ -5,41 +5,51 @@ use std::sync::atomic::Ordering;
 
 use copydesk_actors::World;
 use copydesk_actors::delivery::DeliveryMessage;
-use copydesk_actors::desk::query::{self, EventFilter, PostFilter};
+use copydesk_actors::desk::query::{self, EventFilter};
 use copydesk_actors::desk::trace::{self, Trace};
 use copydesk_actors::desk::verify::{self, Violation};
-use copydesk_actors::desk::{Desk as Office, HoldError, OperateError, journey};
+use copydesk_actors::desk::{Costs, Desk as Office, HoldError, OperateError, journey};
 use copydesk_actors::enrichment::EnrichmentMessage;
+use copydesk_actors::ledger::{CostFilter, CostKey, grouped};
 use copydesk_actors::sequencer::Operation;
-use copydesk_core::breaker::BreakerState;
+use copydesk_core::access::Reach;
+use copydesk_core::budget::{BudgetName, Caps};
 use copydesk_core::holds::{Hold, HoldScope};
-use copydesk_core::post::{IntakePosition, RunId};
+use copydesk_core::post::{IntakePosition, Redo, Rejection, RunId};
 use copydesk_eventlog::{EventLog, ReadError, Sequence};
-use copydesk_proto::{PostKey, Timestamp};
+use copydesk_proto::{PostKey, ProviderId, SiteId, Timestamp};
 use futures::{FutureExt, StreamExt, future};
 use tokio::sync::oneshot;
 use tracing::warn;
 
-use crate::admin::{
-    Asked, DeadLetterRow, Desk, DeskError, EventRow, Filter, FollowLine, Following, HoldRow,
-    JourneyLine, PostRow, PostView, ProviderRow, SiteRow, Status, TraceOf, VerifyReport,
+use super::jobs::{self, job_row, not_done};
+use super::money::{attempt_row, budget_row, cost_rows, of_reach};
+use super::rows::{
+    breaker_name, count, dead_letter_row, event_row, group_row, hold_row, journey_line, page,
+    place, post_filter, post_row,
 };
-
-/// Who acts through the admin API, as long as it knows one token only.
-const OPERATOR: &str = "operator";
+use super::shown::Shown;
+use crate::admin::{
+    Act, Asked, AttemptRow, BudgetRow, CapsOrder, CostRow, Cursor, DeadLetterGroupRow,
+    DeadLetterRow, Desk, DeskError, EventRow, Filter, FollowLine, Following, HoldRow, JobOrder,
+    JobPlanRow, JobResultRow, JobRow, JobTurn, Page, PostRow, PostView, ProviderRow, RedoOrder,
+    RouteRow, SiteRow, Status, TraceOf, VerifyReport,
+};
+use crate::config::Config;
 
 /// A node's desk.
 #[derive(Debug)]
 pub struct NodeDesk {
     office: Office,
+    shown: Shown,
     started_at: Timestamp,
 }
 
 impl NodeDesk {
-    /// The desk of a node that has just started.
+    /// The desk of a node that has just started with this configuration.
     #[must_use]
-    pub fn new(office: Office) -> Self {
-        Self { office, started_at: World::now() }
+    pub fn new(office: Office, config: &Config) -> Self {
+        Self { office, shown: Shown::of(config), started_at: World::now() }
     }
 
     fn log(&self) -> &Arc<dyn EventLog> {
@@ -48,42 +58,74 @@ impl NodeDesk {
 
     async fn operate(&self, post: PostKey, operation: Operation) -> Result<(), DeskError> {
         self.office.operate(post, operation).await.map_err(|error| match error {
+            // A post or a run that is not there has no dead letter either.
+            OperateError::Rejected(Rejection::NoSuchDeadLetter) => DeskError::NotFound,
             OperateError::Rejected(rejection) => DeskError::Refused(rejection.to_string()),
             OperateError::NoAnswer => DeskError::Unavailable(error.to_string()),
         })
     }
 
-    async fn providers(&self) -> Vec<ProviderRow> {
-        let mut rows = Vec::new();
-        for (id, actor) in &self.office.world().providers {
+    /// The order in the words of the run's plan.
+    async fn redo(&self, post: &PostKey, run: RunId, order: RedoOrder) -> Result<Redo, DeskError> {
+        if order == RedoOrder::default() {
+            return Ok(Redo::default());
+        }
+        let world = self.office.world();
+        let known = |(_, id): &(String, ProviderId)| world.providers.contains_key(id);
+        if !order.providers.iter().all(known) {
+            return Err(DeskError::Refused("there is no such provider".to_owned()));
+        }
+        let state = query::state(&**self.log(), post).await.map_err(unreadable)?;
+        let dead = state.iter().flat_map(|state| &state.dead).find(|dead| dead.run.id == run);
+        let dead = dead.ok_or(DeskError::NotFound)?;
+        let plan: Vec<_> = dead.run.steps.iter().map(|step| &step.plan).collect();
+        jobs::redo(order, &plan)
+    }
+
+    /// A hold on what the configuration does not name would hold nothing.
+    fn known(&self, scope: &HoldScope) -> Result<(), DeskError> {
+        let world = self.office.world();
+        let known = match scope {
+            HoldScope::All | HoldScope::Deliveries => true,
+            HoldScope::Site(site) => world.sites.contains_key(site),
+            HoldScope::Source(source) => world.sources.contains_key(source),
+            HoldScope::Provider(provider) => world.providers.contains_key(provider),
+            HoldScope::Enrichment(enrichment) => world.enrichments.contains_key(enrichment),
+            HoldScope::Route(route) => world.plans.contains_key(route),
+            HoldScope::Post(post) => world.sites.contains_key(&post.site),
+        };
+        if known { Ok(()) } else { Err(DeskError::NotFound) }
+    }
+
+    async fn provider_rows(&self) -> Vec<ProviderRow> {
+        let mut rows = self.shown.providers.clone();
+        for row in &mut rows {
+            let id: Option<ProviderId> = row.provider.parse().ok();
+            let actor = id.and_then(|id| self.office.world().providers.get(&id));
+            let Some(actor) = actor else { continue };
             let (reply, answer) = oneshot::channel();
             let asked = actor.cast(EnrichmentMessage::Status(reply.into()));
             let (Ok(()), Ok(status)) = (asked, answer.await) else { continue };
-            rows.push(ProviderRow {
-                provider: id.to_string(),
-                breaker: breaker_name(status.breaker).to_owned(),
-                in_flight: count(status.in_flight),
-                cost_microdollars: status.cost_microdollars,
-            });
+            breaker_name(status.breaker).clone_into(&mut row.breaker);
+            row.in_flight = count(status.in_flight);
+            row.cost_microdollars = status.cost_microdollars;
         }
-        rows.sort_by(|a, b| a.provider.cmp(&b.provider));
         rows
     }
 
-    async fn sites(&self) -> Vec<SiteRow> {
-        let mut rows = Vec::new();
-        for (id, actor) in &self.office.world().sites {
+    async fn site_rows(&self) -> Vec<SiteRow> {
+        let mut rows = self.shown.sites.clone();
+        for row in &mut rows {
+            let id: Option<SiteId> = row.site.parse().ok();
+            let actor = id.and_then(|id| self.office.world().sites.get(&id));
+            let Some(actor) = actor else { continue };
             let (reply, answer) = oneshot::channel();
             let asked = actor.cast(DeliveryMessage::Status(reply));
             let (Ok(()), Ok(status)) = (asked, answer.await) else { continue };
             let breaker = if status.paused_ms.is_some() { "open" } else { "closed" };
-            rows.push(SiteRow {
-                site: id.to_string(),
-                breaker: breaker.to_owned(),
-                in_flight: count(status.running),
-            });
+            breaker.clone_into(&mut row.breaker);
+            row.in_flight = count(status.running);
         }
-        rows.sort_by(|a, b| a.site.cmp(&b.site));
         rows
     }
 }
@@ -104,23 +146,23 @@ impl Desk for NodeDesk {
                 known_posts: world.remembered.count(),
                 dead_letters: u64::try_from(dead_letters).unwrap_or(0),
                 started_at: self.started_at.0,
-                providers: self.providers().await,
-                sites: self.sites().await,
+                providers: self.provider_rows().await,
+                sites: self.site_rows().await,
             })
         }
         .boxed()
     }
 
-    fn events(&self, filter: Filter) -> Asked<'_, Vec<EventRow>> {
+    fn events(&self, filter: Filter) -> Asked<'_, Page<EventRow>> {
         async move {
             let wanted = EventFilter {
-                site: filter.site,
+                reach: filter.reach,
                 post: filter.post,
                 state: filter.state,
-                before: filter.before.map(Sequence),
+                before: filter.before.map(place),
             };
-            let rows = query::events(&**self.log(), &wanted, filter.limit).await;
-            Ok(rows.map_err(unreadable)?.into_iter().map(event_row).collect())
+            let found = query::events(&**self.log(), &wanted, filter.limit).await;
+            Ok(page(found.map_err(unreadable)?, event_row))
         }
         .boxed()
     }
@@ -133,30 +175,28 @@ impl Desk for NodeDesk {
         .boxed()
     }
 
-    fn follow(&self, post: Option<PostKey>) -> Asked<'_, Following> {
+    fn follow(&self, after: Option<u64>) -> Asked<'_, Following> {
         async move {
             let end = self.log().last_sequence().await.map_err(unreadable)?;
-            let lines = journey::follow(&**self.log(), end);
-            Ok(lines
-                .take_while(|line| future::ready(line.is_ok()))
-                .filter_map(move |line| {
-                    let line = line.ok().filter(|l| post.as_ref().is_none_or(|p| l.post == *p));
-                    let told = |l: journey::JourneyLine| FollowLine {
-                        post: l.post.to_string(),
-                        line: journey_line(l),
-                    };
-                    future::ready(line.map(told))
-                })
+            let after = after.map_or(end, |after| Sequence(after).min(end));
+            let told = |line: journey::JourneyLine| FollowLine {
+                post: line.post.to_string(),
+                line: journey_line(line),
+            };
+            Ok(journey::follow(&**self.log(), after)
+                .take_while(|record| future::ready(record.is_ok()))
+                .filter_map(|record| future::ready(record.ok()))
+                .map(move |record| record.into_iter().map(told).collect())
                 .boxed())
         }
         .boxed()
     }
 
-    fn posts(&self, filter: Filter) -> Asked<'_, Vec<PostRow>> {
+    fn posts(&self, filter: Filter) -> Asked<'_, Page<PostRow>> {
         async move {
             let limit = filter.limit;
-            let rows = query::posts(&**self.log(), &post_filter(filter), limit).await;
-            Ok(rows.map_err(unreadable)?.into_iter().map(post_row).collect())
+            let found = query::posts(&**self.log(), &post_filter(filter), limit).await;
+            Ok(page(found.map_err(unreadable)?, post_row))
         }
         .boxed()
     }
@@ -188,54 +228,182 @@ impl Desk for NodeDesk {
         .boxed()
     }
 
-    fn dead_letters(&self, filter: Filter) -> Asked<'_, Vec<DeadLetterRow>> {
+    fn dead_letters(&self, filter: Filter) -> Asked<'_, Page<DeadLetterRow>> {
         async move {
             let limit = filter.limit;
-            let rows = query::dead_letters(&**self.log(), &post_filter(filter), limit).await;
-            let row = |row: query::DeadLetterRow| DeadLetterRow {
-                post: row.post.to_string(),
-                run: row.run,
-                code: row.code,
-                cause: row.cause,
-                at: row.at.0,
-            };
-            Ok(rows.map_err(unreadable)?.into_iter().map(row).collect())
+            let found = query::dead_letters(&**self.log(), &post_filter(filter), limit).await;
+            Ok(page(found.map_err(unreadable)?, dead_letter_row))
         }
         .boxed()
     }
 
-    fn retry(&self, post: PostKey, run: u64) -> Asked<'_, ()> {
-        let (run, by) = (RunId(IntakePosition(run)), OPERATOR.to_owned());
-        self.operate(post, Operation::Retry { run, by }).boxed()
+    fn dead_letter_groups(&self, filter: Filter) -> Asked<'_, Vec<DeadLetterGroupRow>> {
+        async move {
+            let groups = query::dead_letter_groups(&**self.log(), &post_filter(filter)).await;
+            Ok(groups.map_err(unreadable)?.into_iter().map(group_row).collect())
+        }
+        .boxed()
     }
 
-    fn drop_dead_letter(&self, post: PostKey, run: u64) -> Asked<'_, ()> {
-        let (run, by) = (RunId(IntakePosition(run)), OPERATOR.to_owned());
-        self.operate(post, Operation::Drop { run, by }).boxed()
+    fn retry(&self, post: PostKey, run: u64, redo: RedoOrder, act: Act) -> Asked<'_, ()> {
+        let (run, Act { by, reason }) = (RunId(IntakePosition(run)), act);
+        async move {
+            let redo = self.redo(&post, run, redo).await?;
+            self.operate(post, Operation::Retry { run, by, reason, redo }).await
+        }
+        .boxed()
+    }
+
+    fn drop_dead_letter(&self, post: PostKey, run: u64, act: Act) -> Asked<'_, ()> {
+        let (run, Act { by, reason }) = (RunId(IntakePosition(run)), act);
+        self.operate(post, Operation::Drop { run, by, reason }).boxed()
     }
 
     fn holds(&self) -> Asked<'_, Vec<HoldRow>> {
         async { Ok(self.office.holds().into_iter().map(hold_row).collect()) }.boxed()
     }
 
-    fn hold(&self, scope: HoldScope, by: String, reason: String) -> Asked<'_, HoldRow> {
+    fn hold(&self, scope: HoldScope, act: Act) -> Asked<'_, HoldRow> {
         async move {
             if let Some(there) = self.office.holds().into_iter().find(|h| h.scope == scope) {
                 return Ok(hold_row(there));
             }
-            let hold = Hold::new(scope, &by, &reason, World::now());
+            self.known(&scope)?;
+            let hold = Hold::new(scope, &act.by, &act.reason, World::now());
             self.office.hold(hold.clone()).await.map_err(not_held)?;
             Ok(hold_row(hold))
         }
         .boxed()
     }
 
-    fn release(&self, scope: HoldScope) -> Asked<'_, ()> {
+    fn release(&self, scope: HoldScope, act: Act) -> Asked<'_, ()> {
         async move {
-            let was_held = self.office.release(&scope, OPERATOR).await.map_err(not_held)?;
-            if was_held { Ok(()) } else { Err(DeskError::NotFound) }
+            let was_held = self.office.release(&scope, &act.by, &act.reason).await;
+            if was_held.map_err(not_held)? { Ok(()) } else { Err(DeskError::NotFound) }
         }
         .boxed()
+    }
+
+    fn jobs(&self) -> Asked<'_, Vec<JobRow>> {
+        async {
+            let jobs = self.office.jobs().await.map_err(unreadable)?;
+            Ok(jobs.into_iter().map(job_row).collect())
+        }
+        .boxed()
+    }
+
+    fn job(&self, id: String) -> Asked<'_, JobRow> {
+        async move {
+            let job = self.office.job(&id).await.map_err(unreadable)?;
+            job.map(job_row).ok_or(DeskError::NotFound)
+        }
+        .boxed()
+    }
+
+    fn plan_job(&self, order: JobOrder) -> Asked<'_, JobPlanRow> {
+        async move {
+            let (verb, filter) = jobs::ordered(order)?;
+            let plan = self.office.plan_job(verb, &filter).await.map_err(not_done)?;
+            Ok(jobs::plan_row(plan))
+        }
+        .boxed()
+    }
+
+    fn start_job(&self, order: JobOrder, act: Act) -> Asked<'_, JobRow> {
+        async move {
+            let (verb, filter) = jobs::ordered(order)?;
+            let job = self.office.start_job(verb, filter, &act.by, &act.reason).await;
+            Ok(job_row(job.map_err(not_done)?))
+        }
+        .boxed()
+    }
+
+    fn turn_job(&self, id: String, turn: JobTurn, act: Act) -> Asked<'_, JobRow> {
+        async move {
+            let Act { by, reason } = act;
+            let job = match turn {
+                JobTurn::Pause => self.office.pause_job(&id, &by, &reason).await,
+                JobTurn::Resume => self.office.resume_job(&id, &by, &reason).await,
+                JobTurn::Cancel => self.office.cancel_job(&id, &by, &reason).await,
+            };
+            Ok(job_row(job.map_err(not_done)?))
+        }
+        .boxed()
+    }
+
+    fn job_results(&self, id: String, after: Option<Cursor>) -> Asked<'_, Page<JobResultRow>> {
+        async move {
+            let after = after.map_or(0, |cursor| cursor.0);
+            let (rows, next) = self.office.job_results(&id, after).await.map_err(unreadable)?;
+            let rows = rows.into_iter().map(jobs::result_row).collect();
+            Ok(Page { rows, next: next.map(|next| Cursor(next, 0)) })
+        }
+        .boxed()
+    }
+
+    fn budgets(&self) -> Asked<'_, Vec<BudgetRow>> {
+        async { Ok(self.office.budgets().await.into_iter().map(budget_row).collect()) }.boxed()
+    }
+
+    fn set_caps(&self, budget: BudgetName, order: CapsOrder, act: Act) -> Asked<'_, BudgetRow> {
+        async move {
+            let world = self.office.world();
+            let known = match &budget {
+                BudgetName::Provider(provider) => world.providers.contains_key(provider),
+                BudgetName::Site(site) => world.sites.contains_key(site),
+            };
+            if !known {
+                return Err(DeskError::NotFound);
+            }
+            let caps = match order {
+                CapsOrder::Configured => None,
+                CapsOrder::Set { day, month } => {
+                    Some(Caps { day_microdollars: day, month_microdollars: month })
+                }
+            };
+            let set = self.office.set_caps(&budget, caps, &act.by, &act.reason).await;
+            set.map_err(not_held)?;
+            let budgets = self.office.budgets().await;
+            let row = budgets.into_iter().find(|status| status.name == budget);
+            row.map(budget_row).ok_or(DeskError::NotFound)
+        }
+        .boxed()
+    }
+
+    fn costs(&self, filter: CostFilter, reach: Reach, by: Vec<CostKey>) -> Asked<'_, Vec<CostRow>> {
+        async move {
+            let rows: Costs = self.office.costs(filter).await.map_err(unreadable)?;
+            Ok(cost_rows(grouped(&of_reach(rows, &reach), &by)))
+        }
+        .boxed()
+    }
+
+    fn post_costs(&self, post: PostKey) -> Asked<'_, Vec<CostRow>> {
+        async move {
+            let rows = self.office.post_costs(&post).await.map_err(unreadable)?;
+            Ok(cost_rows(rows))
+        }
+        .boxed()
+    }
+
+    fn attempts(&self, post: PostKey) -> Asked<'_, Vec<AttemptRow>> {
+        async move {
+            let rows = self.office.attempts(&post).await.map_err(unreadable)?;
+            Ok(rows.into_iter().map(attempt_row).collect())
+        }
+        .boxed()
+    }
+
+    fn sites(&self) -> Asked<'_, Vec<SiteRow>> {
+        async { Ok(self.site_rows().await) }.boxed()
+    }
+
+    fn providers(&self) -> Asked<'_, Vec<ProviderRow>> {
+        async { Ok(self.provider_rows().await) }.boxed()
+    }
+
+    fn routes(&self) -> Asked<'_, Vec<RouteRow>> {
+        async { Ok(self.shown.routes.clone()) }.boxed()
     }
 
     fn verify(&self) -> Asked<'_, VerifyReport> {
@@ -264,74 +432,19 @@ fn in_words(violation: &Violation) -> String {
     format!("{post} at {}: {}: {}", violation.position, violation.rule, violation.text)
 }
 
+/// What the system says stays in the node's own log.
 fn unreadable(error: ReadError) -> DeskError {
     warn!(%error, "the log could not be read for the desk");
-    DeskError::Unavailable(error.to_string())
+    DeskError::Unavailable("the log cannot be read".to_owned())
 }
 
 fn not_held(error: HoldError) -> DeskError {
     match error {
         HoldError::TooMany(_) => DeskError::Refused(error.to_string()),
         HoldError::Append(_) | HoldError::Read(_) | HoldError::Unreadable | HoldError::Stopped => {
-            warn!(%error, "a hold was not changed");
-            DeskError::Unavailable(error.to_string())
+            let why = error.to_string();
+            warn!(error = &error as &dyn std::error::Error, "a hold was not changed");
+            DeskError::Unavailable(why)
         }
     }
-}
-
-fn count(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
-}
-
-const fn breaker_name(state: BreakerState) -> &'static str {
-    match state {
-        BreakerState::Closed { .. } => "closed",
-        BreakerState::Open { .. } | BreakerState::Forced => "open",
-        BreakerState::HalfOpen { .. } => "half-open",
-    }
-}
-
-fn post_filter(filter: Filter) -> PostFilter {
-    PostFilter {
-        site: filter.site,
-        state: filter.state,
-        before: filter.before.and_then(|ms| i64::try_from(ms).ok()).map(Timestamp),
-    }
-}
-
-fn event_row(row: query::EventRow) -> EventRow {
-    EventRow {
-        event_id: row.event_id,
-        post: row.post.to_string(),
-        source: row.source,
-        event_type: row.event_type,
-        position: row.position,
-        received_at: row.received_at.0,
-        state: row.state.to_owned(),
-        cause: row.cause,
-    }
-}
-
-fn post_row(row: query::PostRow) -> PostRow {
-    PostRow {
-        post: row.key.to_string(),
-        status: row.state,
-        considered: row.considered,
-        waiting: row.waiting.into(),
-        dead: row.dead.into(),
-        last_at: row.last_at.0,
-    }
-}
-
-fn journey_line(line: journey::JourneyLine) -> JourneyLine {
-    JourneyLine {
-        at_ms: line.at.0,
-        kind: line.kind.to_owned(),
-        text: line.text,
-        position: line.position,
-    }
-}
-
-fn hold_row(hold: Hold) -> HoldRow {
-    HoldRow { scope: hold.scope.to_string(), by: hold.by, reason: hold.reason, at: hold.at.0 }
 }

@@ -1,5 +1,7 @@
 //! Opening the log and the snapshots that the configuration names.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,8 +32,12 @@ const LOG_FOLDER: &str = "log";
 /// # Errors
 /// Why it cannot be opened, and what to do.
 pub async fn open_log(config: &Config) -> anyhow::Result<OpenLog> {
+    let data_dir = &config.data_dir;
+    // Posts and tokens lie in it: nobody else on the machine reads them.
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
+    made.with_context(|| format!("cannot make the data folder {}", data_dir.display()))?;
     match &config.log.url {
-        LogUrl::Embedded => open_embedded(&config.data_dir).await,
+        LogUrl::Embedded => open_embedded(data_dir).await,
         LogUrl::Nats(servers) => {
             let servers: Vec<&str> = servers.iter().map(url::Url::as_str).collect();
             open_jetstream(&config.log, &servers.join(",")).await

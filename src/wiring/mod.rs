@@ -2,8 +2,12 @@
 
 mod desk;
 mod intake;
+mod jobs;
 mod log;
+mod money;
+mod rows;
 mod settings;
+mod shown;
 
 pub use desk::{NodeDesk, verify_log};
 pub use intake::NodeIntake;

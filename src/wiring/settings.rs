@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use copydesk_actors::EnrichmentSettings;
+use copydesk_actors::alerts::{AlertForm, AlertSettings};
 use copydesk_actors::delivery::{self, DeliveryKind};
 use copydesk_actors::enrichment::builtin::Builtin;
 use copydesk_actors::enrichment::provider::network::{Kind, Network, NetworkSettings};
@@ -15,6 +16,7 @@ use copydesk_actors::enrichment::{EnrichmentArguments, Limits};
 use copydesk_actors::node::{Bounds, Settings};
 use copydesk_actors::telemetry::Telemetry;
 use copydesk_core::breaker::BreakerPolicy;
+use copydesk_core::budget::{BudgetName, Caps};
 use copydesk_core::content::Mode;
 use copydesk_core::pointer::BadPointer;
 use copydesk_core::post::{PlanStep, RoutePlan, Tries};
@@ -30,8 +32,8 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::config::{
-    self, About, BUILTIN, Body, Config, Delivery, Idempotency, ProviderKind, Scheme, SecretRef,
-    Secrets, UnknownEvents, Version,
+    self, About, BUILTIN, Body, Config, Delivery, Dollars, Idempotency, ProviderKind, Scheme,
+    SecretRef, Secrets, UnknownEvents, Version,
 };
 
 /// Reading is cheap and safe to repeat.
@@ -67,7 +69,11 @@ pub fn node_settings(
         .sources
         .iter()
         .map(|(id, source)| Ok((id.clone(), Arc::new(source_rules(id, source, secrets)?))));
-    let sites = config.sites.iter().map(|(id, site)| wordpress(id, site, secrets));
+    let breaker = breaker(config);
+    let sites = config
+        .sites
+        .iter()
+        .map(|(id, site)| Ok(delivery::Site { breaker, ..wordpress(id, site, secrets)? }));
     Ok(Settings {
         log,
         snapshots,
@@ -90,8 +96,47 @@ pub fn node_settings(
             posts_idle_max: config.limits.posts_idle_max,
             backlog_max: config.http.backlog_max,
         },
+        caps: caps(config),
+        alerts: alerts(config, secrets)?,
         keep: Duration::from_secs(u64::from(config.retention.days) * 86_400),
         telemetry: Telemetry::default(),
+    })
+}
+
+fn breaker(config: &Config) -> BreakerPolicy {
+    let open_ms = u64::try_from(config.limits.breaker_open.as_millis()).unwrap_or(u64::MAX);
+    BreakerPolicy { open_ms, ..BreakerPolicy::default() }
+}
+
+/// The caps of every provider and site that has one.
+fn caps(config: &Config) -> Vec<(BudgetName, Caps)> {
+    let money = |dollars: Option<Dollars>| dollars.map(|d| d.microdollars);
+    let caps = |day, month| Caps { day_microdollars: money(day), month_microdollars: money(month) };
+    let providers = config
+        .providers
+        .iter()
+        .map(|(id, p)| (BudgetName::Provider(id.clone()), caps(p.day_budget, p.month_budget)));
+    let sites = config
+        .sites
+        .iter()
+        .map(|(id, s)| (BudgetName::Site(id.clone()), caps(s.day_budget, s.month_budget)));
+    providers.chain(sites).collect()
+}
+
+fn alerts(config: &Config, secrets: &Secrets) -> anyhow::Result<AlertSettings> {
+    let config::Alerts { webhooks, slack, gather, quiet } = &config.alerts;
+    let forms = webhooks.iter().map(|place| (AlertForm::Json, place));
+    let forms = forms.chain(slack.iter().map(|place| (AlertForm::Slack, place)));
+    let target = |(form, place): (AlertForm, &SecretRef)| {
+        let text = secret(secrets, place)?.expose_secret();
+        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        // The address is a secret: no message repeats it.
+        Ok((form, url.with_context(|| format!("alerts: {place} holds no http address"))?))
+    };
+    Ok(AlertSettings {
+        targets: forms.map(target).collect::<anyhow::Result<_>>()?,
+        gather: *gather,
+        quiet: *quiet,
     })
 }
 
@@ -184,15 +229,12 @@ fn route(number: usize, route: &config::Route, config: &Config) -> anyhow::Resul
     let events = route.events.iter().map(|event| event.parse());
     let matchers = route.matches.iter().map(config::Match::matcher);
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    // Each trigger would read the post again, for a text that the last of them brings anyway.
-    let triggered = config.sources.get(&route.source).is_some_and(|source| source.trigger);
-    let usual = if triggered { config::Coalesce::Latest } else { config::Coalesce::Every };
     Ok(Route {
         source: route.source.clone(),
         events: events.collect::<Result<_, _>>().with_context(|| format!("routes: {id}"))?,
         matchers: matchers.collect::<Result<_, _>>().with_context(|| format!("routes: {id}"))?,
         enrich: route.enrich.clone(),
-        coalesce: match route.coalesce.unwrap_or(usual) {
+        coalesce: match config.coalesce_of(route) {
             config::Coalesce::Every => Coalesce::Every,
             config::Coalesce::Latest => {
                 Coalesce::Latest { quiet_ms: ms(route.quiet), max_wait_ms: ms(route.max_wait) }
@@ -247,12 +289,13 @@ fn plan(
 
 fn providers(config: &Config, secrets: &Secrets) -> anyhow::Result<Vec<EnrichmentArguments>> {
     let mut providers = Vec::new();
+    let breaker = breaker(config);
     let builtin: ProviderId = BUILTIN.parse()?;
     if !config.providers.contains_key(&builtin) {
-        providers.push(provider(&builtin, &config::Provider::default(), secrets)?);
+        providers.push(provider(&builtin, &config::Provider::default(), breaker, secrets)?);
     }
     for (id, settings) in &config.providers {
-        providers.push(provider(id, settings, secrets)?);
+        providers.push(provider(id, settings, breaker, secrets)?);
     }
     Ok(providers)
 }
@@ -267,6 +310,7 @@ fn fallbacks(config: &Config) -> HashMap<ProviderId, ProviderId> {
 fn provider(
     id: &ProviderId,
     settings: &config::Provider,
+    breaker: BreakerPolicy,
     secrets: &Secrets,
 ) -> anyhow::Result<EnrichmentArguments> {
     let service: Arc<dyn Provider> = match network_settings(id, settings, secrets)? {
@@ -282,7 +326,7 @@ fn provider(
             concurrency: usize::from(settings.concurrency),
             requests_per_minute: settings.requests_per_minute,
             tokens_per_minute: settings.tokens_per_minute,
-            breaker: BreakerPolicy::default(),
+            breaker,
         },
     ))
 }

@@ -2,13 +2,16 @@
 //! the real program against real neighbours.
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
+mod admin;
 mod backup;
 mod bad_input;
+mod bulk;
 mod check;
 mod corpus;
 mod crash;
 mod pipeline;
 mod prometheus;
+mod scenarios;
 mod soak;
 mod sources;
 #[expect(dead_code, reason = "the benches use the rest")]

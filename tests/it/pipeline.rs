@@ -117,16 +117,15 @@ pub(crate) async fn drive(node: &mut Node, run: &Run<'_>) -> Sent {
 /// Every event of the log with its state, page by page.
 async fn outcomes(node: &Node) -> HashMap<String, String> {
     let mut events = HashMap::new();
-    let mut before = String::new();
+    let mut cursor = String::new();
     loop {
-        let page = node.get(&format!("/events?limit=200{before}")).await;
-        let rows = page["rows"].as_array().unwrap().clone();
-        for row in &rows {
+        let page = node.get(&format!("/events?limit=200{cursor}")).await;
+        for row in page["rows"].as_array().unwrap() {
             let field = |name: &str| row[name].as_str().unwrap().to_owned();
             events.insert(field("event_id"), field("state"));
         }
-        let Some(last) = rows.last() else { return events };
-        before = format!("&before={}", last["position"]);
+        let Some(next) = page["next"].as_str() else { return events };
+        cursor = format!("&cursor={next}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use copydesk_core::failure::{Failure, FailureClass};
+use copydesk_core::failure::{Failure, FailureClass, RESPONSE_BYTES_MAX};
 use copydesk_core::retry::retry_after;
 use copydesk_proto::Timestamp;
 use http::StatusCode;
@@ -122,8 +122,15 @@ fn no_json(reply: &Reply) -> Failure {
     )
 }
 
-/// What an answer that is no success asks for: first by status, then by WordPress's own code.
+/// What an answer that is no success asks for, with the head of what was said: for the log's record
+/// only.
 pub(super) fn classify(reply: &Reply) -> Failure {
+    let head = reply.body.get(..RESPONSE_BYTES_MAX).unwrap_or(&reply.body);
+    classified(reply).response(&String::from_utf8_lossy(head))
+}
+
+/// First by status, then by WordPress's own code.
+fn classified(reply: &Reply) -> Failure {
     let status = reply.status;
     let error = error_of(reply);
     let said = said(&error);

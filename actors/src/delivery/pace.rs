@@ -1,7 +1,7 @@
 //! When the next request to a site may go out: a pure machine over the breaker, the rate and the
 //! number in flight.
 
-use copydesk_core::breaker::{Breaker, BreakerPolicy, BreakerState};
+use copydesk_core::breaker::{Breaker, BreakerState};
 use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_core::rate::RateLimit;
 use copydesk_proto::Timestamp;
@@ -42,7 +42,7 @@ impl Pace {
         let concurrency = site.concurrency.max(1);
         let burst = u32::try_from(concurrency).unwrap_or(u32::MAX);
         Self {
-            breaker: Breaker::new(BreakerPolicy::default()),
+            breaker: Breaker::new(site.breaker),
             rate: site.per_minute.and_then(|rate| RateLimit::new(rate, burst, now).ok()),
             paused_until: now,
             running: 0,

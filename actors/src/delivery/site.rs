@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use copydesk_core::breaker::BreakerPolicy;
 use copydesk_proto::SiteId;
 use secrecy::SecretString;
 use url::Url;
@@ -59,6 +60,8 @@ pub struct Site {
     pub connect_timeout: Duration,
     /// How often webhooks are fetched from the plugin's outbox; `None`: the site sends them.
     pub pull: Option<Duration>,
+    /// When the site is left alone, and for how long.
+    pub breaker: BreakerPolicy,
     /// Where spans and counts go.
     pub telemetry: Telemetry,
 }
@@ -79,6 +82,7 @@ impl Site {
             timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(5),
             pull: None,
+            breaker: BreakerPolicy::default(),
             telemetry: Telemetry::default(),
         }
     }

@@ -1,16 +1,25 @@
 //! The desk: what operators see and do. Everything seen is a view on the log; everything done is
 //! an event in it.
 
-mod holds;
+mod attempts;
+mod books;
+pub mod erase;
+pub mod jobs;
 pub mod journey;
+mod office;
 pub mod query;
+mod tokens;
 pub mod trace;
 pub mod verify;
 
-pub use holds::{HoldError, load_holds};
+pub use attempts::AttemptRow;
+pub use books::{Costs, Standing};
+pub use office::{CapsSet, HoldError, Office, load_office};
+pub use tokens::{TokenBook, TokenError};
 
 use std::sync::Arc;
 
+use copydesk_core::budget::{BudgetName, Caps};
 use copydesk_core::holds::{Hold, HoldScope};
 use copydesk_core::post::Rejection;
 use copydesk_proto::PostKey;
@@ -72,15 +81,20 @@ impl Desk {
     /// # Errors
     /// [`HoldError`]; nothing is held.
     pub async fn hold(&self, hold: Hold) -> Result<(), HoldError> {
-        holds::hold(&self.world, hold).await
+        office::hold(&self.world, hold).await
     }
 
     /// Releases a scope: what waited goes on, in order. `false` when it was not held.
     ///
     /// # Errors
     /// [`HoldError`]; it stays held.
-    pub async fn release(&self, scope: &HoldScope, by: &str) -> Result<bool, HoldError> {
-        let was_held = holds::release(&self.world, scope, by).await?;
+    pub async fn release(
+        &self,
+        scope: &HoldScope,
+        by: &str,
+        reason: &str,
+    ) -> Result<bool, HoldError> {
+        let was_held = office::release(&self.world, scope, by, reason).await?;
         if was_held {
             self.dispatcher
                 .cast(DispatcherMessage::HoldsChanged)
@@ -93,6 +107,22 @@ impl Desk {
     #[must_use]
     pub fn holds(&self) -> Vec<Hold> {
         self.world.holds.load().iter().cloned().collect()
+    }
+
+    /// Sets a budget's caps in place of the configured ones, or with `None` gives those back;
+    /// work that was withheld looks again.
+    ///
+    /// # Errors
+    /// [`HoldError`]; the caps are as before.
+    pub async fn set_caps(
+        &self,
+        name: &BudgetName,
+        caps: Option<Caps>,
+        by: &str,
+        reason: &str,
+    ) -> Result<(), HoldError> {
+        office::set_caps(&self.world, name, caps, by, reason).await?;
+        self.dispatcher.cast(DispatcherMessage::HoldsChanged).map_err(|_| HoldError::Stopped)
     }
 
     /// How the dispatcher stands; `None` when it has stopped.

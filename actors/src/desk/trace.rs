@@ -12,7 +12,7 @@ use copydesk_proto::{PostKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::journey::walk::walk;
-use super::journey::words::{because, end_words, run_of, step_name};
+use super::journey::words::{because, end_words, run_of, step_name, withheld_words};
 use crate::records::{Decision, Intake, Subjects};
 
 /// Newest events of a post that are told of at once.
@@ -179,6 +179,9 @@ impl Telling {
             PostEvent::WriteRefused { .. } => {
                 self.answered(Step::Write, at, "the text had changed")
             }
+            PostEvent::StepHeld { step, withheld, .. } => {
+                self.answered(*step, at, format!("held: {}", withheld_words(withheld)));
+            }
             PostEvent::AttemptFailed { step, failure, retry_at, .. } => {
                 self.failed(*step, failure, at);
                 if retry_at.is_some() {
@@ -202,6 +205,7 @@ impl Telling {
             PostEvent::Accepted(_)
             | PostEvent::WriteIntended { .. }
             | PostEvent::RetryRequested { .. }
+            | PostEvent::Erased { .. }
             | PostEvent::Checkpointed(_) => {}
         }
     }

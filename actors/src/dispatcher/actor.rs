@@ -4,25 +4,29 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use copydesk_core::post::Rejection;
+use copydesk_core::post::{Lane, Rejection};
 use copydesk_eventlog::{Record, Sequence};
-use copydesk_proto::{PostKey, Timestamp};
+use copydesk_proto::{PostKey, SiteId, Timestamp};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::warn;
 
 use super::message::{DispatcherMessage, DispatcherStatus};
 use super::nursery::Nursery;
-use super::posts::Shelf;
+use super::posts::{Ready, Shelf};
 use super::pump::pump;
 use super::recovery::Recovery;
 use crate::World;
-use crate::records::post_of;
+use crate::records::{lane_of, post_of};
 use crate::sequencer::{self, Operation, Rest, Sequencer, SequencerMessage};
 use crate::telemetry::Mailbox;
 
 /// Records one post may hold in memory; the rest it reads from the log itself.
 const RECORDS_PER_POST_MAX: usize = 16;
+
+/// Posts without room whose keys are kept while the log is read further, so that another site's
+/// live post is found behind an import. At about 250 bytes each, 50 MB.
+const LOOK_AHEAD_MAX: usize = 200_000;
 
 /// How often parked and idle posts are looked at: the precision of retries and quiet periods.
 const SWEEP: Duration = Duration::from_millis(100);
@@ -57,6 +61,8 @@ struct Entry {
     sent: u64,
     credits: Vec<OwnedSemaphorePermit>,
     last_seen: Sequence,
+    /// Live as soon as one of its records is.
+    lane: Lane,
     /// Since when it is idle; `None` while busy.
     idle_since: Option<Timestamp>,
 }
@@ -70,6 +76,9 @@ pub struct State {
     posts_idle_max: usize,
     posts: HashMap<PostKey, Entry>,
     busy: usize,
+    busy_of_site: HashMap<SiteId, usize>,
+    /// Records beyond what is looked ahead, with their credits: while they wait, nothing is read.
+    stalled: VecDeque<(Box<Record>, OwnedSemaphorePermit)>,
     names: HashMap<ActorId, PostKey>,
     /// Idle posts, longest idle first; entries may be out of date.
     idle: VecDeque<(PostKey, Timestamp)>,
@@ -97,7 +106,7 @@ impl Actor for Dispatcher {
         let Start { world, recovery, posts_busy_max, posts_idle_max } = start;
         let mut shelf = Shelf::default();
         for (key, last_intake) in recovery.unfinished {
-            shelf.park(key, Some(last_intake), None);
+            shelf.park(key, Some(last_intake), None, Lane::Live);
         }
         shelf.wake_all();
         let (nursery, _) =
@@ -113,6 +122,8 @@ impl Actor for Dispatcher {
             posts_idle_max,
             posts: HashMap::new(),
             busy: 0,
+            busy_of_site: HashMap::new(),
+            stalled: VecDeque::new(),
             names: HashMap::new(),
             idle: VecDeque::new(),
             shelf,
@@ -165,7 +176,21 @@ impl Actor for Dispatcher {
 }
 
 impl State {
+    /// A record may not overtake one of its post that stalls, so none overtakes any.
     async fn record(
+        &mut self,
+        record: Box<Record>,
+        credit: OwnedSemaphorePermit,
+        myself: &ActorRef<DispatcherMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        if self.stalled.is_empty() {
+            return self.take_record(record, credit, myself).await;
+        }
+        self.stalled.push_back((record, credit));
+        Ok(())
+    }
+
+    async fn take_record(
         &mut self,
         record: Box<Record>,
         credit: OwnedSemaphorePermit,
@@ -176,11 +201,21 @@ impl State {
             return Ok(());
         };
         let sequence = record.sequence;
+        let lane = lane_of(&record);
         if !self.posts.contains_key(&key) {
+            if !self.has_room(&key.site) {
+                if self.shelf.ready_len() >= LOOK_AHEAD_MAX {
+                    self.stalled.push_back((record, credit));
+                } else {
+                    self.shelf.park_ready(key, sequence, lane);
+                }
+                return Ok(());
+            }
             let behind = self.shelf.take(&key).flatten();
-            self.start(&key, behind, myself).await?;
+            self.start(&key, behind, lane, myself).await?;
         }
         let Some(entry) = self.posts.get_mut(&key) else { return Ok(()) };
+        entry.lane = entry.lane.min(lane);
         let message = if entry.credits.len() < RECORDS_PER_POST_MAX {
             entry.credits.push(credit);
             SequencerMessage::Intake(record)
@@ -191,23 +226,51 @@ impl State {
         Ok(())
     }
 
+    /// Whether another post of the site may be busy. One site alone leaves a quarter of the places
+    /// to the others, so that their posts start at once while it imports.
+    fn has_room(&self, site: &SiteId) -> bool {
+        let of_site = self.busy_of_site.get(site).copied().unwrap_or(0);
+        self.busy < self.posts_busy_max && of_site < self.of_site_max()
+    }
+
+    const fn of_site_max(&self) -> usize {
+        (self.posts_busy_max * 3).div_ceil(4)
+    }
+
+    fn now_busy(&mut self, site: &SiteId) {
+        self.busy += 1;
+        *self.busy_of_site.entry(site.clone()).or_default() += 1;
+    }
+
+    fn not_busy(&mut self, site: &SiteId) {
+        self.busy -= 1;
+        if let Some(count) = self.busy_of_site.get_mut(site) {
+            *count -= 1;
+            if *count == 0 {
+                self.busy_of_site.remove(site);
+            }
+        }
+    }
+
     /// Sends to a post's sequencer and counts it busy.
     fn send(&mut self, key: &PostKey, message: SequencerMessage, sequence: Option<Sequence>) {
         let Some(entry) = self.posts.get_mut(key) else { return };
         entry.sent += 1;
         entry.last_seen = entry.last_seen.max(sequence.unwrap_or_default());
-        if entry.idle_since.take().is_some() {
-            self.busy += 1;
-        }
+        let was_idle = entry.idle_since.take().is_some();
         // A sequencer that has just failed is reported by the nursery and starts again from the
         // log, where this message's record is.
         let _ = entry.actor.cast(message);
+        if was_idle {
+            self.now_busy(&key.site);
+        }
     }
 
     async fn start(
         &mut self,
         key: &PostKey,
         behind: Option<Sequence>,
+        lane: Lane,
         myself: &ActorRef<DispatcherMessage>,
     ) -> Result<(), ActorProcessingErr> {
         let arguments = sequencer::Start {
@@ -219,10 +282,16 @@ impl State {
             Actor::spawn_linked(None, Sequencer, arguments, self.nursery.get_cell()).await?;
         actor.cast(SequencerMessage::Load)?;
         self.names.insert(actor.get_id(), key.clone());
-        let entry =
-            Entry { actor, sent: 0, credits: Vec::new(), last_seen: Sequence(0), idle_since: None };
+        let entry = Entry {
+            actor,
+            sent: 0,
+            credits: Vec::new(),
+            last_seen: Sequence(0),
+            lane,
+            idle_since: None,
+        };
         self.posts.insert(key.clone(), entry);
-        self.busy += 1;
+        self.now_busy(&key.site);
         if let Some(to) = behind {
             self.send(key, SequencerMessage::Behind(to), Some(to));
         }
@@ -240,13 +309,14 @@ impl State {
                 let now = World::now();
                 entry.credits.clear();
                 entry.idle_since = Some(now);
-                self.busy -= 1;
+                self.not_busy(&key.site);
                 self.idle.push_back((key, now));
                 self.evict();
             }
             Rest::Parked(until) => {
+                let lane = entry.lane;
                 self.remove(&key);
-                self.shelf.park(key, behind, until);
+                self.shelf.park(key, behind, until, lane);
             }
         }
     }
@@ -256,7 +326,7 @@ impl State {
         let entry = self.posts.remove(key)?;
         self.names.remove(&entry.actor.get_id());
         if entry.idle_since.is_none() {
-            self.busy -= 1;
+            self.not_busy(&key.site);
         }
         entry.actor.stop(None);
         Some(entry)
@@ -293,7 +363,7 @@ impl State {
         let pause_ms = (RESTART_MS << (*failures).min(10)).min(RESTART_MS_MAX);
         *failures = failures.saturating_add(1);
         let until = World::now().after_ms(pause_ms);
-        self.shelf.park(key, Some(entry.last_seen), Some(until));
+        self.shelf.park(key, Some(entry.last_seen), Some(until), entry.lane);
     }
 
     async fn operate(
@@ -307,7 +377,7 @@ impl State {
             // An operator is answered from the log, which other owners write, too.
             self.world.remembered.doubt(&key);
             let behind = self.shelf.take(&key).flatten();
-            self.start(&key, behind, myself).await?;
+            self.start(&key, behind, Lane::Live, myself).await?;
         }
         self.send(&key, SequencerMessage::Operate(operation, reply), None);
         Ok(())
@@ -325,12 +395,18 @@ impl State {
         &mut self,
         myself: &ActorRef<DispatcherMessage>,
     ) -> Result<(), ActorProcessingErr> {
-        while self.drained.is_none()
-            && self.busy < self.posts_busy_max
-            && let Some((key, behind)) = self.shelf.next_ready()
-        {
-            self.start(&key, behind, myself).await?;
+        while self.drained.is_none() && self.busy < self.posts_busy_max {
+            let most = self.of_site_max();
+            let busy = &self.busy_of_site;
+            let may = |site: &SiteId| busy.get(site).copied().unwrap_or(0) < most;
+            let Some(Ready { key, behind, lane }) = self.shelf.next_ready(may) else { break };
+            self.start(&key, behind, lane, myself).await?;
             self.send(&key, SequencerMessage::Tick, None);
+        }
+        while self.shelf.ready_len() < LOOK_AHEAD_MAX
+            && let Some((record, credit)) = self.stalled.pop_front()
+        {
+            self.take_record(record, credit, myself).await?;
         }
         Ok(())
     }
@@ -341,6 +417,7 @@ impl State {
             idle: self.posts.len() - self.busy,
             parked: self.shelf.len(),
             ready: self.shelf.ready_len(),
+            busy_max: self.posts_busy_max,
         }
     }
 

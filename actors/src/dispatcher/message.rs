@@ -49,4 +49,6 @@ pub struct DispatcherStatus {
     pub parked: usize,
     /// Posts ready to go on once there is room.
     pub ready: usize,
+    /// Posts that may be busy at once.
+    pub busy_max: usize,
 }

@@ -1,9 +1,11 @@
 //! Which posts are busy, idle, parked or ready. Plain bookkeeping, no actors and no clock.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
+use copydesk_core::fair::FairQueue;
+use copydesk_core::post::Lane;
 use copydesk_eventlog::Sequence;
-use copydesk_proto::{PostKey, Timestamp};
+use copydesk_proto::{PostKey, SiteId, Timestamp};
 
 /// Posts without a sequencer that have work to come back to.
 #[derive(Debug, Default)]
@@ -12,15 +14,24 @@ pub(super) struct Shelf {
     parked: HashMap<PostKey, Parked>,
     /// The parked ones with an hour, earliest first.
     hours: BTreeSet<(Timestamp, PostKey)>,
-    /// Ready to go on.
-    ready: VecDeque<PostKey>,
+    /// Ready to go on; sites take turns, live work first.
+    ready: FairQueue<PostKey>,
     queued: HashSet<PostKey>,
+}
+
+/// A post that goes on.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) key: PostKey,
+    pub(super) behind: Option<Sequence>,
+    pub(super) lane: Lane,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Parked {
     behind: Option<Sequence>,
     until: Option<Timestamp>,
+    lane: Lane,
 }
 
 impl Shelf {
@@ -30,17 +41,18 @@ impl Shelf {
         key: PostKey,
         behind: Option<Sequence>,
         until: Option<Timestamp>,
+        lane: Lane,
     ) {
         self.take(&key);
         if let Some(until) = until {
             self.hours.insert((until, key.clone()));
         }
-        self.parked.insert(key, Parked { behind, until });
+        self.parked.insert(key, Parked { behind, until, lane });
     }
 
     /// Takes a post off the shelf; `Some` when it was there, with what it is behind.
     pub(super) fn take(&mut self, key: &PostKey) -> Option<Option<Sequence>> {
-        let Parked { behind, until } = self.parked.remove(key)?;
+        let Parked { behind, until, lane: _ } = self.parked.remove(key)?;
         if let Some(until) = until {
             self.hours.remove(&(until, key.clone()));
         }
@@ -67,20 +79,32 @@ impl Shelf {
         keys.into_iter().for_each(|key| self.queue(key));
     }
 
+    /// Parks a post that goes on as soon as there is room for it. One that is there already takes
+    /// the further record in.
+    pub(super) fn park_ready(&mut self, key: PostKey, behind: Sequence, lane: Lane) {
+        match self.parked.get_mut(&key) {
+            Some(parked) => parked.behind = parked.behind.max(Some(behind)),
+            None => self.park(key.clone(), Some(behind), None, lane),
+        }
+        self.queue(key);
+    }
+
     fn queue(&mut self, key: PostKey) {
+        let lane = self.parked.get(&key).map_or(Lane::Live, |parked| parked.lane);
         if self.queued.insert(key.clone()) {
-            self.ready.push_back(key);
+            self.ready.push(&key.site.clone(), lane, key);
         }
     }
 
-    /// The next ready post that is still on the shelf.
-    pub(super) fn next_ready(&mut self) -> Option<(PostKey, Option<Sequence>)> {
-        while let Some(key) = self.ready.pop_front() {
+    /// The next ready post that is still on the shelf, of the sites that may have another.
+    pub(super) fn next_ready(&mut self, may: impl Fn(&SiteId) -> bool) -> Option<Ready> {
+        while let Some(key) = self.ready.pop_of(&may) {
             if !self.queued.contains(&key) {
                 continue;
             }
+            let lane = self.parked.get(&key).map_or(Lane::Live, |parked| parked.lane);
             if let Some(behind) = self.take(&key) {
-                return Some((key, behind));
+                return Some(Ready { key, behind, lane });
             }
         }
         None

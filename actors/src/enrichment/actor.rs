@@ -5,13 +5,13 @@
 //! "unavailable, come back in …" at once, so that the wait is the post's, where it is durable and
 //! visible, and not this queue's.
 
-use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use copydesk_core::breaker::{Breaker, BreakerPolicy, BreakerState};
 use copydesk_core::failure::{Failure, FailureClass};
+use copydesk_core::fair::FairQueue;
 use copydesk_core::rate::{BadRate, RateLimit};
 use copydesk_proto::{ProviderId, Timestamp};
 use futures::FutureExt;
@@ -92,7 +92,8 @@ pub struct State {
     tokens: Option<RateLimit>,
     /// The service asked for quiet until then.
     paused_until: Timestamp,
-    waiting: VecDeque<Ask>,
+    /// Asks that wait; sites take turns, live work first.
+    waiting: FairQueue<Ask>,
     in_flight: usize,
     calls: TaskTracker,
     wake_at: Option<Timestamp>,
@@ -175,7 +176,7 @@ impl Actor for EnrichmentActor {
             requests: rate(limits.requests_per_minute)?,
             tokens: rate(limits.tokens_per_minute)?,
             paused_until: now,
-            waiting: VecDeque::new(),
+            waiting: FairQueue::default(),
             in_flight: 0,
             calls: TaskTracker::new(),
             wake_at: None,
@@ -218,7 +219,7 @@ impl Actor for EnrichmentActor {
         _myself: ActorRef<Self::Msg>,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        while let Some(ask) = state.waiting.pop_front() {
+        while let Some(ask) = state.waiting.pop() {
             state.turn_away(ask, "node_stopping", "this node is stopping", BUSY_RETRY_AFTER_MS);
         }
         state.calls.close();
@@ -235,15 +236,21 @@ impl State {
             let cause = "too many posts wait for this provider";
             self.turn_away(ask, "provider_busy", cause, BUSY_RETRY_AFTER_MS);
         } else {
-            self.waiting.push_back(ask);
+            self.queue(ask);
         }
+    }
+
+    fn queue(&mut self, ask: Ask) {
+        let Question { site, lane, .. } = &ask.question;
+        let (site, lane) = (site.clone(), *lane);
+        self.waiting.push(&site, lane, ask);
     }
 
     fn start_what_may(&mut self, myself: &ActorRef<EnrichmentMessage>) {
         while self.in_flight < self.concurrency {
-            let Some(ask) = self.waiting.front() else { return };
+            let Some(ask) = self.waiting.peek() else { return };
             if ask.reply.is_closed() {
-                self.waiting.pop_front();
+                self.waiting.pop();
                 continue;
             }
             let now = self.clock.now();
@@ -255,7 +262,7 @@ impl State {
                 self.wait(&blocked, now, myself);
                 return;
             }
-            if let Some(ask) = self.waiting.pop_front() {
+            if let Some(ask) = self.waiting.pop() {
                 self.telemetry.waited(ask.question.trace, ask.since, self.blocked_by);
                 self.start(ask, myself.clone());
             }
@@ -304,9 +311,18 @@ impl State {
                 (ms, stay, RATE_LIMITED, "this provider asked us to wait")
             }
         };
-        let mut away = self.waiting.split_off(stay.min(self.waiting.len()));
-        while let Some(ask) = away.pop_front() {
-            self.turn_away(ask, code, cause, wait_ms);
+        if self.waiting.len() > stay {
+            // Those whose turn comes first stay, so a site with one ask is not turned away for
+            // another's thousand.
+            let mut all = std::mem::take(&mut self.waiting);
+            for place in 0.. {
+                let Some(ask) = all.pop() else { break };
+                if place < stay {
+                    self.queue(ask);
+                } else {
+                    self.turn_away(ask, code, cause, wait_ms);
+                }
+            }
         }
         let wake_at = now.after_ms(wait_ms);
         let sooner = self.wake_at.is_none_or(|at| wake_at < at);

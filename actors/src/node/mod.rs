@@ -3,6 +3,9 @@
 mod observe;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+pub(crate) mod testing;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 mod tests;
 
 use std::collections::{HashMap, HashSet};
@@ -11,23 +14,27 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use copydesk_core::budget::{BudgetName, Caps};
 use copydesk_core::post::{RoutePlan, Tries};
 use copydesk_core::routes::RouteTable;
 use copydesk_core::webhook::SourceRules;
-use copydesk_eventlog::{EventLog, SnapshotStore, crash_point};
+use copydesk_eventlog::{EventLog, ReadError, SnapshotStore, crash_point};
 use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use crate::alerts::{AlertSettings, Alerts};
 use crate::delivery::{DeliveryActor, DeliveryMessage, Site, SiteClient};
-use crate::desk::{Desk, HoldError, load_holds};
+use crate::desk::{Desk, HoldError, load_office};
 use crate::dispatcher::{self, Dispatcher, DispatcherMessage, recovery};
 use crate::enrichment::{EnrichmentActor, EnrichmentArguments, EnrichmentMessage};
+use crate::ledger::{self, LedgerActor, LedgerMessage};
 use crate::receiver::{Admission, Receiver, ReceiverActor};
 use crate::sequencer::Remembered;
 use crate::telemetry::Telemetry;
+use crate::treasury::{Opening, TreasuryActor, TreasuryMessage};
 use crate::world::{EnrichmentSettings, World};
 use crate::{pull, retention};
 
@@ -51,6 +58,10 @@ pub struct Settings {
     pub fallbacks: HashMap<ProviderId, ProviderId>,
     /// The WordPress sites.
     pub sites: Vec<Site>,
+    /// The caps of budgets, as configured.
+    pub caps: Vec<(BudgetName, Caps)>,
+    /// Who is told about what needs a person.
+    pub alerts: AlertSettings,
     /// Sites of a simulation, which need no network.
     #[cfg(test)]
     pub(crate) stand_ins: HashMap<SiteId, ActorRef<DeliveryMessage>>,
@@ -90,6 +101,12 @@ pub enum StartError {
     /// The desk's holds cannot be read.
     #[error("the holds could not be read")]
     Holds(#[from] HoldError),
+    /// The books cannot be read.
+    #[error("the books of what AI calls cost could not be read")]
+    Books(#[from] ReadError),
+    /// Alerts cannot be sent.
+    #[error("alerts cannot be sent")]
+    Alerts(#[from] reqwest::Error),
     /// A site's settings are no use.
     #[error("the site {0} cannot be reached with its settings")]
     Site(SiteId, #[source] crate::delivery::SiteError),
@@ -153,10 +170,24 @@ impl Node {
         let remembered = Remembered::default();
         let recovery = recovery::recover(&*log, &remembered).await?;
         crash_point("node.recovered");
-        let (holds, _) = load_holds(&*log).await?;
+        let (office, _) = load_office(&*log).await?;
+        let books = ledger::open(&*log).await?;
         let (failure, failed) = watch::channel(false);
         let (supervisor, _) = Actor::spawn(None, Supervisor, failure).await?;
         let supervisor = supervisor.get_cell();
+        let alerts = Alerts::start(settings.alerts)?;
+        let owner = rand::random();
+        let (treasury, ledger) = start_books(
+            &log,
+            books,
+            office.caps(settings.caps.clone()),
+            &alerts,
+            owner,
+            &supervisor,
+        )
+        .await?;
+        let services = settings.providers.iter().map(|p| (p.id.clone(), Arc::clone(&p.provider)));
+        let services = services.collect();
         let telemetry = settings.telemetry;
         let providers = start_providers(settings.providers, &telemetry, &supervisor).await?;
         let mut sites = start_sites(settings.sites, &telemetry, &supervisor).await?;
@@ -175,9 +206,15 @@ impl Node {
             enrichments,
             providers,
             fallbacks: settings.fallbacks,
+            services,
+            treasury,
+            ledger,
+            caps: settings.caps.into_iter().collect(),
+            budgets_changed_at: AtomicI64::new(World::now().0),
+            alerts,
             sites: sites.actors,
             suggesting: sites.suggesting,
-            holds: ArcSwap::from_pointee(holds),
+            holds: ArcSwap::from_pointee(office.holds),
             tries: settings.tries,
             backlog: AtomicI64::new(recovery.backlog),
             started_at: recovery.end,
@@ -186,7 +223,7 @@ impl Node {
             credits: Arc::new(Semaphore::new(bounds.posts_busy_max)),
             credits_max: bounds.posts_busy_max,
             messaging_system,
-            owner: rand::random(),
+            owner,
             telemetry,
         });
         observe::observe(&world);
@@ -208,6 +245,7 @@ impl Node {
             receivers.insert(id.clone(), Receiver::new(Arc::clone(rules), actor, telemetry));
         }
         let desk = Desk::new(Arc::clone(&world), dispatcher.clone());
+        desk.resume_jobs().await?;
         let stopping = CancellationToken::new();
         let sweeps = retention::sweep_for_ever(desk.clone(), settings.keep);
         tokio::spawn(stopping.clone().run_until_cancelled_owned(sweeps));
@@ -218,6 +256,8 @@ impl Node {
             let pulling = pull::pull_for_ever(client, receivers, every);
             tokio::spawn(stopping.clone().run_until_cancelled_owned(pulling));
         }
+        let watch = crate::watch::watch_for_ever(Arc::clone(&world), bounds.backlog_max);
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(watch));
         Ok(Self { receivers, desk, dispatcher, world, failed, stopping })
     }
 
@@ -242,6 +282,22 @@ impl Node {
         self.world.log.close().await;
         in_time
     }
+}
+
+async fn start_books(
+    log: &Arc<dyn EventLog>,
+    books: ledger::Opened,
+    caps: Vec<(BudgetName, Caps)>,
+    alerts: &Alerts,
+    owner: u64,
+    supervisor: &ActorCell,
+) -> Result<(ActorRef<TreasuryMessage>, ActorRef<LedgerMessage>), StartError> {
+    let opening = Opening { caps, spent: books.spent.clone(), alerts: alerts.clone() };
+    let (treasury, _) =
+        Actor::spawn_linked(None, TreasuryActor, opening, supervisor.clone()).await?;
+    let start = (Arc::clone(log), books, treasury.clone(), owner);
+    let (ledger, _) = Actor::spawn_linked(None, LedgerActor, start, supervisor.clone()).await?;
+    Ok((treasury, ledger))
 }
 
 async fn start_providers(

@@ -1,132 +1,30 @@
 //! A whole node in one process, on a log in memory that fails on demand. The events carry their
 //! text and the results are suggestions, so that no site is needed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use copydesk_core::breaker::BreakerPolicy;
-use copydesk_core::content::{Field, Mode};
 use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_core::holds::{Hold, HoldScope};
-use copydesk_core::post::{PlanStep, RoutePlan, Tries};
-use copydesk_core::retry::RetryPolicy;
-use copydesk_core::routes::{Coalesce, OnDeadLetter, Route, RouteTable};
-use copydesk_core::signature::{Parts, Secret, SecretRing, WP_RELAY, sign};
-use copydesk_core::webhook::{Head, SourceRules};
-use copydesk_eventlog::{AppendFault, EventLog, MemoryLog, MemorySnapshots, Sequence};
+use copydesk_eventlog::{AppendFault, EventLog, MemoryLog, Sequence};
 use copydesk_proto::{ProviderId, Timestamp};
 use futures::future::BoxFuture;
-use serde_json::json;
 
-use super::{Bounds, Node, Settings};
+use super::Node;
+use super::testing::{send, settings};
 use crate::desk::query::{EventFilter, events};
 use crate::desk::verify::verify;
-use crate::enrichment::builtin::Builtin;
 use crate::enrichment::provider::{Provider, Question, Reply};
-use crate::enrichment::recipe::Recipe;
-use crate::enrichment::{EnrichmentArguments, Limits, RATE_LIMITED};
+use crate::enrichment::{EnrichmentArguments, RATE_LIMITED};
 use crate::records::Subjects;
-use crate::telemetry::Telemetry;
-use crate::{EnrichmentSettings, World, retention};
-
-const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
-
-fn settings(log: &MemoryLog) -> Settings {
-    let ring = || SecretRing::new(vec![Secret::new("k1", SECRET).unwrap()]).unwrap();
-    let rules =
-        SourceRules::new("news".parse().unwrap(), "news".parse().unwrap(), &WP_RELAY, ring());
-    let route = Route {
-        id: "r1".parse().unwrap(),
-        source: "news".parse().unwrap(),
-        events: vec!["post.updated".parse().unwrap()],
-        matchers: Vec::new(),
-        enrich: vec!["summary".parse().unwrap()],
-        coalesce: Coalesce::Every,
-        on_dead_letter: OnDeadLetter::Continue,
-    };
-    let step = PlanStep {
-        enrichment: "summary".parse().unwrap(),
-        provider: "builtin".parse().unwrap(),
-        field: Field::Excerpt,
-        mode: Mode::Suggest,
-        prompt_version: 1,
-    };
-    let plan =
-        RoutePlan { steps: vec![step], coalesce: Coalesce::Every, blocks: false, gap_wait_ms: 0 };
-    let made = EnrichmentSettings { recipe: Recipe::Summary, field: Field::Excerpt };
-    let limits = Limits {
-        concurrency: 4,
-        requests_per_minute: None,
-        tokens_per_minute: None,
-        breaker: BreakerPolicy::default(),
-    };
-    let retry = RetryPolicy { attempts_max: 3, base_ms: 10, cap_ms: 100 };
-    Settings {
-        log: Arc::new(log.clone()),
-        snapshots: Arc::new(MemorySnapshots::default()),
-        sources: HashMap::from([("news".parse().unwrap(), Arc::new(rules))]),
-        routes: RouteTable::new(vec![route]).unwrap(),
-        plans: HashMap::from([("r1".parse().unwrap(), plan)]),
-        enrichments: HashMap::from([("summary".parse().unwrap(), made)]),
-        providers: vec![EnrichmentArguments::new(
-            "builtin".parse().unwrap(),
-            Arc::new(Builtin),
-            limits,
-        )],
-        fallbacks: HashMap::new(),
-        sites: Vec::new(),
-        stand_ins: HashMap::new(),
-        tries: Tries {
-            read: retry,
-            enrich: retry,
-            write: retry,
-            unavailable_max_ms: 60_000,
-            asks_per_hour_max: 1_000,
-        },
-        bounds: Bounds { posts_busy_max: 4, posts_idle_max: 2, backlog_max: 1_000 },
-        keep: Duration::from_secs(86_400),
-        telemetry: Telemetry::default(),
-    }
-}
-
-/// Sends "post N was updated" until the node has taken it, as a good sender does.
-async fn send(node: &Node, post: u64, version: u64) {
-    let key = format!("post-{post}-v{version}");
-    let body = json!({
-        "event": "post.updated", "post_id": post, "sequence": version, "idempotency_key": key,
-        "title": "A title", "content": format!("Version {version} says this much. It ends here."),
-    });
-    let body = Bytes::from(body.to_string());
-    let timestamp = (World::now().0 / 1_000).to_string();
-    let parts = Parts { timestamp: &timestamp, key: &key, body: &body };
-    let secret = Secret::new("k1", SECRET).unwrap();
-    let mut signed = sign(&WP_RELAY, &secret, &parts);
-    signed.push(("content-type".to_owned(), "application/json".to_owned()));
-    if !signed.iter().any(|(name, _)| name.eq_ignore_ascii_case("idempotency-key")) {
-        signed.push(("idempotency-key".to_owned(), key.clone()));
-    }
-    let names: Vec<String> = signed.iter().map(|(name, _)| name.to_lowercase()).collect();
-    let headers: Vec<(&str, &[u8])> =
-        names.iter().zip(&signed).map(|(n, (_, value))| (n.as_str(), value.as_bytes())).collect();
-    let head = Head { method: "POST", peer: None, headers: &headers };
-    let receiver = &node.receivers[&"news".parse().unwrap()];
-    for _ in 0..10 {
-        let webhook = receiver.verify(&head, &body).unwrap();
-        if receiver.store(webhook).await.is_ok() {
-            return;
-        }
-    }
-    panic!("never taken");
-}
+use crate::{World, retention};
 
 /// Waits until so many events have ended; returns their states, oldest first.
 async fn ended(log: &MemoryLog, count: usize) -> Vec<&'static str> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let rows = events(log, &EventFilter::default(), 1_000).await.unwrap();
+        let rows = events(log, &EventFilter::default(), 1_000).await.unwrap().rows;
         let open = ["unconsidered", "accepted", "working", "waiting"];
         let mut states: Vec<&'static str> = rows.iter().map(|row| row.state).collect();
         if states.len() == count && !states.iter().any(|state| open.contains(state)) {
@@ -173,7 +71,7 @@ async fn a_second_node_goes_on_where_the_first_was_dropped() {
     drop(first);
     let second = Node::start(settings(&log)).await.unwrap();
     assert_eq!(second.desk.holds().len(), 1, "a hold outlives the process");
-    assert!(second.desk.release(&HoldScope::All, "ann").await.unwrap());
+    assert!(second.desk.release(&HoldScope::All, "ann", "done").await.unwrap());
     assert_eq!(ended(&log, 20).await, ["suggested"; 20]);
     is_clean(&log).await;
 }
@@ -183,6 +81,10 @@ async fn a_second_node_goes_on_where_the_first_was_dropped() {
 struct Away(Failure, AtomicU32);
 
 impl Provider for Away {
+    fn cost_max_microdollars(&self, _: &Question) -> u64 {
+        0
+    }
+
     fn ask<'a>(&'a self, _: &'a Question) -> BoxFuture<'a, Result<Reply, Failure>> {
         self.1.fetch_add(1, Ordering::Relaxed);
         Box::pin(std::future::ready(Err(self.0.clone())))

@@ -126,6 +126,7 @@ fn intake_of(webhook: VerifiedWebhook, route: Option<RouteId>) -> Intake {
         trace: webhook.trace,
         body: webhook.body,
         route,
+        replay: None,
     }
 }
 

@@ -19,8 +19,8 @@ use tracing::{debug, warn};
 use super::backlog::backlog_change;
 use super::effects::{Job, payload_of};
 use super::load::{Loaded, load, save};
-use super::message::{Answered, Rest, SequencerMessage};
-use super::reports::{held_report, list, reports};
+use super::message::{Answered, Rest, SequencerMessage, accepted_position};
+use super::reports::{alerts, held_report, list, reports};
 use super::trail::{Intakes, LINKS_MAX, Trail};
 use crate::World;
 use crate::delivery::DeliveryMessage;
@@ -345,7 +345,10 @@ impl Post {
         let dead = i64::try_from(self.state.dead.len()).unwrap_or(i64::MAX);
         world.dead_letters.fetch_add(dead - self.dead, Ordering::Relaxed);
         self.dead = dead;
-        if self.unsaved >= UNSAVED_MAX {
+        alerts(&decision.events, &key.site).for_each(|alert| world.alerts.raise(alert));
+        // A snapshot of an erased post must not keep what the log has forgotten.
+        let erased = decision.events.iter().any(|e| matches!(e, PostEvent::Erased { .. }));
+        if self.unsaved >= UNSAVED_MAX || erased {
             save(&*world.log, &*world.snapshots, key, &self.state, self.last);
             self.unsaved = 0;
         }
@@ -497,18 +500,5 @@ impl Post {
                 myself.send_after(Duration::from_millis(wait_ms), || SequencerMessage::Timer);
         }
         Ok(())
-    }
-}
-
-fn accepted_position(command: &PostCommand) -> Option<IntakePosition> {
-    match command {
-        PostCommand::Accept(incoming) => Some(incoming.position),
-        PostCommand::Read { .. }
-        | PostCommand::Enriched { .. }
-        | PostCommand::Written { .. }
-        | PostCommand::Tick
-        | PostCommand::Retry { .. }
-        | PostCommand::Drop { .. }
-        | PostCommand::Checkpoint => None,
     }
 }

@@ -21,6 +21,7 @@ pub(super) fn backlog_change(events: &[PostEvent], started_at: Sequence) -> i64 
             | PostEvent::PostRead { .. }
             | PostEvent::StepSkipped { .. }
             | PostEvent::EnrichmentAnswered { .. }
+            | PostEvent::StepHeld { .. }
             | PostEvent::WriteIntended { .. }
             | PostEvent::WriteApplied { .. }
             | PostEvent::WriteRefused { .. }
@@ -29,6 +30,7 @@ pub(super) fn backlog_change(events: &[PostEvent], started_at: Sequence) -> i64 
             | PostEvent::DeadLettered { .. }
             | PostEvent::RunResumed { .. }
             | PostEvent::DeadLetterDropped { .. }
+            | PostEvent::Erased { .. }
             | PostEvent::Checkpointed(_) => false,
         };
         change + i64::from(joins) - i64::from(ends(event))

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use copydesk_core::budget::Withheld;
 use copydesk_core::content::{Answer, Field, FieldValue, FieldWrite, Mode, PostText};
 use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_core::post::{
-    Input, PostCommand, ReadResult, Run, RunId, SourceVersion, Write, WriteResult,
+    Input, PostCommand, ReadResult, Run, RunId, SourceVersion, Step, Write, WriteResult,
 };
 use copydesk_core::sanitise::sanitise;
 use copydesk_core::webhook::Payload;
@@ -23,6 +24,7 @@ use crate::enrichment::recipe::Recipe;
 use crate::enrichment::{RATE_LIMITED, ask};
 use crate::records::Intake;
 use crate::telemetry::Mailbox;
+use crate::treasury::{NoMoney, reserve};
 
 /// A run as its effects need it, detached from the post's state.
 #[derive(Debug, Clone)]
@@ -110,52 +112,82 @@ impl Job {
                 Err(failure) => {
                     let result = Err(failure);
                     let input = input.hash;
-                    return plain(PostCommand::Enriched { run, step: place, input, result });
+                    return plain(PostCommand::Enriched {
+                        run,
+                        step: place,
+                        input,
+                        by: None,
+                        result,
+                    });
                 }
             },
         };
         crash_point("enrichment.asking");
-        let result = self.ask_provider(place, &text).await;
+        let asked = self.ask_provider(place, &text).await;
         crash_point("enrichment.answered");
-        let command = PostCommand::Enriched { run, step: place, input: input.hash, result };
+        let command = match asked {
+            Ok((by, result)) => {
+                PostCommand::Enriched { run, step: place, input: input.hash, by, result }
+            }
+            Err(withheld) => PostCommand::Withheld { run, step: Step::Enrich(place), withheld },
+        };
         Answered { command, text: Some((run, text)) }
     }
 
-    async fn ask_provider(&self, place: u8, text: &Arc<PostText>) -> Result<Answer, Failure> {
-        let plan = &self.run.steps.get(usize::from(place)).ok_or_else(no_enrichment)?.plan;
-        let settings = self.world.enrichments.get(&plan.enrichment).ok_or_else(no_enrichment)?;
+    /// Asks the plan's provider or who takes over for it, when there is money.
+    async fn ask_provider(
+        &self,
+        place: u8,
+        text: &Arc<PostText>,
+    ) -> Result<(Option<ProviderId>, Result<Answer, Failure>), Withheld> {
+        let Some(plan) = self.run.steps.get(usize::from(place)).map(|step| &step.plan) else {
+            return Ok((None, Err(no_enrichment())));
+        };
+        let Some(settings) = self.world.enrichments.get(&plan.enrichment) else {
+            return Ok((None, Err(no_enrichment())));
+        };
         let recipe: Recipe = settings.recipe;
         let step = StepSpan::begin(self);
         let question = Question {
             recipe,
             field: plan.field.clone(),
             text: Arc::clone(text),
+            site: self.key.site.clone(),
+            lane: self.run.incoming.lane,
             call_id: self.name(&format!("{}-{place}", self.run.id.0.0)),
             trace: step.trace,
             max_output_tokens: recipe.output_tokens_max(),
         };
-        let answer = self.ask_first_there(&plan.provider, question).await;
+        let asked = self.ask_first_there(&plan.provider, question).await;
         let name = format!("enrich {}", plan.enrichment);
-        step.end(self, name, "answered", answer.as_ref().err());
-        let Reply { value, model, input_tokens, output_tokens, cost_microdollars, .. } = answer?;
-        Ok(Answer {
-            enrichment: plan.enrichment.clone(),
-            value,
-            model,
-            input_tokens,
-            output_tokens,
-            cost_microdollars,
-        })
+        let (id, asked) = match asked {
+            Ok(asked) => asked,
+            Err(withheld) => {
+                step.end(self, name, "withheld", None);
+                return Err(withheld);
+            }
+        };
+        step.end(self, name, "answered", asked.as_ref().err());
+        let by = (*id != plan.provider).then(|| id.clone());
+        let answer = asked.map(|reply| {
+            let Reply { value, model, input_tokens, output_tokens, cost_microdollars, .. } = reply;
+            let enrichment = plan.enrichment.clone();
+            Answer { enrichment, value, model, input_tokens, output_tokens, cost_microdollars }
+        });
+        Ok((by, answer))
     }
 
     /// Asks the provider, or while it is not there, the one that takes over; a provider that only
     /// asks for patience is waited for. Configurations whose chain is a circle are refused at start.
-    async fn ask_first_there(&self, id: &ProviderId, question: Question) -> Result<Reply, Failure> {
+    async fn ask_first_there<'a>(
+        &'a self,
+        id: &'a ProviderId,
+        question: Question,
+    ) -> Result<(&'a ProviderId, Result<Reply, Failure>), Withheld> {
         let mut id = id;
         loop {
-            let provider = self.world.providers.get(id).ok_or_else(no_enrichment)?;
-            self.world.telemetry.sent(Mailbox::Providers);
-            match (ask(provider, question.clone()).await, self.world.fallbacks.get(id)) {
+            let asked = self.ask_for_money(id, question.clone()).await?;
+            match (asked, self.world.fallbacks.get(id)) {
                 (Err(failure), Some(next))
                     if failure.class == FailureClass::Unavailable
                         && failure.code != RATE_LIMITED =>
@@ -163,9 +195,35 @@ impl Job {
                     debug!(post = %self.key, from = %id, to = %next, "another provider takes over");
                     id = next;
                 }
-                (answer, _) => return answer,
+                (answer, _) => return Ok((id, answer)),
             }
         }
+    }
+
+    /// Asks one provider once the most that its answer may cost is set aside.
+    async fn ask_for_money(
+        &self,
+        id: &ProviderId,
+        question: Question,
+    ) -> Result<Result<Reply, Failure>, Withheld> {
+        let world = &self.world;
+        let (provider, service) = (world.providers.get(id), world.services.get(id));
+        let (Some(provider), Some(service)) = (provider, service) else {
+            return Ok(Err(no_enrichment()));
+        };
+        let cost_max = service.cost_max_microdollars(&question);
+        let reserved = match reserve(&world.treasury, id, &self.key.site, cost_max).await {
+            Ok(reserved) => reserved,
+            Err(NoMoney::Withheld(withheld)) => return Err(withheld),
+            Err(NoMoney::Busy) => return Ok(Err(no_place())),
+        };
+        world.telemetry.sent(Mailbox::Providers);
+        let asked = ask(provider, question).await;
+        reserved.settle(match &asked {
+            Ok(reply) => reply.cost_microdollars,
+            Err(failure) => failure.cost_microdollars,
+        });
+        Ok(asked)
     }
 
     /// Writes the run's results to WordPress.
@@ -293,6 +351,11 @@ fn plain(command: PostCommand) -> Answered {
 fn no_site() -> Failure {
     let cause = "the site is not in the configuration any more; add it again, then retry";
     Failure::new(FailureClass::Terminal, "site_not_configured", cause)
+}
+
+fn no_place() -> Failure {
+    let cause = "too many AI calls wait for calls under way; the rest comes back later";
+    Failure::new(FailureClass::Unavailable, "budget_busy", cause).retry_after_ms(Some(5_000))
 }
 
 fn no_enrichment() -> Failure {

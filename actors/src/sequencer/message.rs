@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use copydesk_core::content::PostText;
-use copydesk_core::post::{PostCommand, Rejection, RunId};
+use copydesk_core::post::{IntakePosition, PostCommand, Redo, Rejection, RunId};
 use copydesk_eventlog::{Record, Sequence};
-use copydesk_proto::Timestamp;
+use copydesk_proto::{RouteId, SourceId, Timestamp};
 use tokio::sync::oneshot;
 
 /// What a sequencer understands.
@@ -47,6 +47,10 @@ pub enum Operation {
         run: RunId,
         /// Who.
         by: String,
+        /// Why.
+        reason: String,
+        /// From where, and with what changed.
+        redo: Redo,
     },
     /// Give a dead letter up.
     Drop {
@@ -54,6 +58,26 @@ pub enum Operation {
         run: RunId,
         /// Who.
         by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Give up what waits, up to a place in the log.
+    DropWaiting {
+        /// The newest event that may be dropped.
+        up_to: IntakePosition,
+        /// Only events of this source.
+        source: Option<SourceId>,
+        /// Only events of this route.
+        route: Option<RouteId>,
+        /// Who.
+        by: String,
+    },
+    /// Forget the post's content.
+    Erase {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
     },
     /// Write the state down, so that older records may be trimmed.
     Checkpoint,
@@ -62,8 +86,12 @@ pub enum Operation {
 impl From<Operation> for PostCommand {
     fn from(operation: Operation) -> Self {
         match operation {
-            Operation::Retry { run, by } => Self::Retry { run, by },
-            Operation::Drop { run, by } => Self::Drop { run, by },
+            Operation::Retry { run, by, reason, redo } => Self::Retry { run, by, reason, redo },
+            Operation::Drop { run, by, reason } => Self::Drop { run, by, reason },
+            Operation::DropWaiting { up_to, source, route, by } => {
+                Self::DropWaiting { up_to, source, route, by }
+            }
+            Operation::Erase { by, reason } => Self::Erase { by, reason },
             Operation::Checkpoint => Self::Checkpoint,
         }
     }
@@ -76,4 +104,21 @@ pub enum Rest {
     Idle,
     /// Work waits for a time, or, with `None`, for an operator.
     Parked(Option<Timestamp>),
+}
+
+/// The place of a new event that a command brings.
+pub(super) fn accepted_position(command: &PostCommand) -> Option<IntakePosition> {
+    match command {
+        PostCommand::Accept(incoming) => Some(incoming.position),
+        PostCommand::Read { .. }
+        | PostCommand::Enriched { .. }
+        | PostCommand::Written { .. }
+        | PostCommand::Tick
+        | PostCommand::Retry { .. }
+        | PostCommand::Drop { .. }
+        | PostCommand::DropWaiting { .. }
+        | PostCommand::Erase { .. }
+        | PostCommand::Withheld { .. }
+        | PostCommand::Checkpoint => None,
+    }
 }

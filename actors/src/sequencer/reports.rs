@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use copydesk_core::holds::Hold;
 use copydesk_core::post::{End, IntakePosition, PostEvent};
-use copydesk_proto::{PostId, PostKey, Timestamp};
+use copydesk_proto::{PostId, PostKey, SiteId, Timestamp};
 use ractor::ActorRef;
 
 use super::effects::sequence_of;
 use crate::World;
+use crate::alerts::Alert;
 use crate::delivery::{DeliveryMessage, PostStatus};
 use crate::records::{Intake, rule_words};
 
@@ -61,6 +62,19 @@ fn status(
     Some(PostStatus { id, sequence, state, cause, at: now })
 }
 
+/// Dead letters need a person: told by site and code, not one by one.
+pub(super) fn alerts<'e>(
+    events: &'e [PostEvent],
+    site: &'e SiteId,
+) -> impl Iterator<Item = Alert> + 'e {
+    events.iter().filter_map(move |event| {
+        let PostEvent::DeadLettered { failure, .. } = event else { return None };
+        let group = format!("dead letter {site} {}", failure.code);
+        let text = format!("dead letters on {site}: {}: {}", failure.code, failure.cause);
+        Some(Alert { group, text })
+    })
+}
+
 fn report(event: &PostEvent) -> Option<(IntakePosition, &'static str, String)> {
     let ended = |position: IntakePosition, end: &End| {
         let (state, cause) = match end {
@@ -93,6 +107,8 @@ fn report(event: &PostEvent) -> Option<(IntakePosition, &'static str, String)> {
         | PostEvent::WriteApplied { .. }
         | PostEvent::WriteRefused { .. }
         | PostEvent::AttemptFailed { .. }
+        | PostEvent::StepHeld { .. }
+        | PostEvent::Erased { .. }
         | PostEvent::RetryRequested { .. }
         | PostEvent::RunResumed { .. }
         | PostEvent::DeadLetterDropped { .. }

@@ -205,6 +205,8 @@ impl Trail {
                 | PostEvent::WriteApplied { .. }
                 | PostEvent::WriteRefused { .. }
                 | PostEvent::AttemptFailed { .. }
+                | PostEvent::StepHeld { .. }
+                | PostEvent::Erased { .. }
                 | PostEvent::RetryRequested { .. }
                 | PostEvent::DeadLetterDropped { .. }
                 | PostEvent::Checkpointed(_) => {}

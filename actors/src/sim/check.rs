@@ -24,7 +24,7 @@ pub(super) async fn all_ended(log: &dyn EventLog) -> bool {
 }
 
 async fn rows(log: &dyn EventLog) -> Vec<EventRow> {
-    events(log, &EventFilter::default(), 1_000).await.unwrap()
+    events(log, &EventFilter::default(), 1_000).await.unwrap().rows
 }
 
 /// How everything stands at the end, for comparing two runs.

@@ -284,6 +284,12 @@ async fn settings(world: &World) -> Settings {
         fallbacks: HashMap::new(),
         sites: Vec::new(),
         stand_ins,
+        caps: Vec::new(),
+        alerts: crate::alerts::AlertSettings {
+            targets: Vec::new(),
+            gather: Duration::from_secs(1),
+            quiet: Duration::from_secs(1),
+        },
         tries: Tries {
             read: retry,
             enrich: retry,

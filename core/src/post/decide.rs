@@ -2,19 +2,21 @@
 //!
 //! Over 500 lines on purpose: the rules call each other in one turn, and are read as one.
 
-use copydesk_proto::{ContentHash, Timestamp};
+use copydesk_proto::{ContentHash, ProviderId, RouteId, SourceId, Timestamp};
 
 use super::event::{
-    End, Incoming, Input, IntakePosition, PlanStep, PostEvent, RunId, SourceVersion, Step,
-    WriteNumber,
+    Asked, End, Incoming, Input, IntakePosition, PlanStep, PostEvent, Redo, RunId, SourceVersion,
+    Step, WriteNumber,
 };
 use super::policy::Policy;
-use super::state::{Effective, Phase, PostState, Progress, Run, evolve};
-use crate::content::{Answer, Field, FieldWrite, Mode};
+use super::state::{DeadLetter, Effective, Phase, PostState, Progress, Run, evolve};
+use crate::budget::Withheld;
+use crate::content::{Answer, Field, FieldWrite, Mode, PostText};
 use crate::failure::{Failure, FailureClass};
 use crate::holds::{Hold, HoldScope};
 use crate::limits;
 use crate::routes::Coalesce;
+use crate::sanitise::sanitise;
 
 /// Something is asked of a post.
 #[derive(Debug, Clone)]
@@ -36,8 +38,19 @@ pub enum PostCommand {
         step: u8,
         /// The text it was asked about.
         input: ContentHash,
+        /// Who was asked, when it was not the plan's provider: one that took over.
+        by: Option<ProviderId>,
         /// The answer, or why not.
         result: Result<Answer, Failure>,
+    },
+    /// There is no money for a step that was asked for.
+    Withheld {
+        /// For which run.
+        run: RunId,
+        /// Which step.
+        step: Step,
+        /// By which budget, and until when.
+        withheld: Withheld,
     },
     /// A write was answered.
     Written {
@@ -56,6 +69,10 @@ pub enum PostCommand {
         run: RunId,
         /// Who.
         by: String,
+        /// Why.
+        reason: String,
+        /// From where, and with what changed.
+        redo: Redo,
     },
     /// An operator gives a dead letter up.
     Drop {
@@ -63,6 +80,27 @@ pub enum PostCommand {
         run: RunId,
         /// Who.
         by: String,
+        /// Why.
+        reason: String,
+    },
+    /// An operator gives up what waits, up to a place in the log. What is under way goes on.
+    DropWaiting {
+        /// The newest event that may be dropped.
+        up_to: IntakePosition,
+        /// Only events of this source.
+        source: Option<SourceId>,
+        /// Only events of this route.
+        route: Option<RouteId>,
+        /// Who.
+        by: String,
+    },
+    /// An operator wants the post's content forgotten: everything open is dropped, answers go,
+    /// and the state without them is written down.
+    Erase {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
     },
     /// Write the whole state down, so that older records may be trimmed.
     Checkpoint,
@@ -115,6 +153,15 @@ pub enum Rejection {
     /// A checkpoint is only taken of a post at rest.
     #[error("the post is at work")]
     Busy,
+    /// No such step in the run's plan.
+    #[error("the run has no such step")]
+    NoSuchStep,
+    /// The value cannot be written to its field.
+    #[error("the value cannot be written to its field: it is empty, too long, or no plain text")]
+    UnfitValue,
+    /// Nothing of what was named waits.
+    #[error("nothing waits")]
+    NothingWaits,
 }
 
 /// What follows from a command: events to append, or why there are none.
@@ -156,19 +203,27 @@ impl<'p> Turn<'p> {
         match command {
             PostCommand::Accept(incoming) => self.accept(incoming)?,
             PostCommand::Read { run, result } => self.read(run, result)?,
-            PostCommand::Enriched { run, step, input, result } => {
-                self.enriched(run, step, input, result)?;
+            PostCommand::Enriched { run, step, input, by, result } => {
+                self.enriched(run, step, input, by, result)?;
             }
             PostCommand::Written { run, write, result } => self.written(run, write, result)?,
+            PostCommand::Withheld { run, step, withheld } => {
+                self.asked(run, step)?;
+                self.emit(PostEvent::StepHeld { run, step, withheld });
+            }
             PostCommand::Tick => {}
-            PostCommand::Retry { run, by } => {
-                self.dead_letter(run)?;
-                self.emit(PostEvent::RetryRequested { run, by });
+            PostCommand::Retry { run, by, reason, redo } => {
+                let redo = fit(&self.dead_letter(run)?.run, redo)?;
+                self.emit(PostEvent::RetryRequested { run, by, reason, redo });
             }
-            PostCommand::Drop { run, by } => {
+            PostCommand::Drop { run, by, reason } => {
                 self.dead_letter(run)?;
-                self.emit(PostEvent::DeadLetterDropped { run, by });
+                self.emit(PostEvent::DeadLetterDropped { run, by, reason });
             }
+            PostCommand::DropWaiting { up_to, source, route, by } => {
+                self.drop_waiting(up_to, source.as_ref(), route.as_ref(), &by)?;
+            }
+            PostCommand::Erase { by, reason } => return self.erase(&by, &reason),
             PostCommand::Checkpoint => {
                 if !self.state.is_idle() {
                     return Err(Rejection::Busy);
@@ -229,9 +284,65 @@ impl<'p> Turn<'p> {
         older.then_some(End::Superseded { by: position })
     }
 
-    fn dead_letter(&self, run: RunId) -> Result<(), Rejection> {
-        let known = self.state.dead.iter().any(|d| d.run.id == run);
-        if known { Ok(()) } else { Err(Rejection::NoSuchDeadLetter) }
+    fn dead_letter(&self, run: RunId) -> Result<&DeadLetter, Rejection> {
+        self.state.dead.iter().find(|d| d.run.id == run).ok_or(Rejection::NoSuchDeadLetter)
+    }
+
+    fn drop_waiting(
+        &mut self,
+        up_to: IntakePosition,
+        source: Option<&SourceId>,
+        route: Option<&RouteId>,
+        by: &str,
+    ) -> Result<(), Rejection> {
+        let wanted = |i: &Incoming| {
+            i.position <= up_to
+                && source.is_none_or(|s| *s == i.source)
+                && (route.is_none() || route == i.route.as_ref())
+        };
+        let waiting = self.state.waiting.iter().filter(|i| wanted(i)).map(|i| i.position);
+        let mut events: Vec<PostEvent> = waiting
+            .map(|position| PostEvent::Ended { position, end: End::Dropped { by: by.to_owned() } })
+            .collect();
+        let rests = |run: &&Run| !run.all_steps().any(|(_, p)| p.phase == Phase::Asked);
+        let run = self.state.run.iter().filter(rests).chain(&self.state.resumed);
+        events.extend(run.filter(|run| wanted(&run.incoming)).map(|run| PostEvent::RunEnded {
+            run: run.id,
+            end: End::Dropped { by: by.to_owned() },
+        }));
+        if events.is_empty() {
+            return Err(Rejection::NothingWaits);
+        }
+        events.into_iter().for_each(|event| self.emit(event));
+        Ok(())
+    }
+
+    /// Nothing may advance after it: a new run would bring the content back.
+    fn erase(&mut self, by: &str, reason: &str) -> Result<(), Rejection> {
+        if self
+            .state
+            .run
+            .as_ref()
+            .is_some_and(|r| r.all_steps().any(|(_, p)| p.phase == Phase::Asked))
+        {
+            return Err(Rejection::Busy);
+        }
+        let dropped = || End::Dropped { by: by.to_owned() };
+        let waiting = self.state.waiting.iter().map(|i| i.position);
+        let mut events: Vec<PostEvent> =
+            waiting.map(|position| PostEvent::Ended { position, end: dropped() }).collect();
+        let runs = self.state.run.iter().chain(&self.state.resumed).map(|run| run.id);
+        events.extend(runs.map(|run| PostEvent::RunEnded { run, end: dropped() }));
+        let (by, reason) = (by.to_owned(), reason.to_owned());
+        events.extend(self.state.dead.iter().map(|dead| PostEvent::DeadLetterDropped {
+            run: dead.run.id,
+            by: by.clone(),
+            reason: reason.clone(),
+        }));
+        events.into_iter().for_each(|event| self.emit(event));
+        self.emit(PostEvent::Erased { by, reason });
+        self.emit(PostEvent::Checkpointed(Box::new(self.state.clone())));
+        Ok(())
     }
 
     /// The run, if it waits for an answer to this step.
@@ -255,7 +366,7 @@ impl<'p> Turn<'p> {
             Ok(ReadResult::Gone) => self.emit(PostEvent::RunEnded { run, end: End::Gone }),
             Err(failure) => {
                 self.asked(run, Step::Read)?;
-                self.fail(run, Step::Read, failure);
+                self.fail(run, Step::Read, None, failure);
             }
         }
         Ok(())
@@ -266,6 +377,7 @@ impl<'p> Turn<'p> {
         run: RunId,
         place: u8,
         input: ContentHash,
+        by: Option<ProviderId>,
         result: Result<Answer, Failure>,
     ) -> Result<(), Rejection> {
         let step = Step::Enrich(place);
@@ -275,9 +387,11 @@ impl<'p> Turn<'p> {
         }
         match result {
             Ok(answer) => {
-                self.emit(PostEvent::EnrichmentAnswered { run, step: place, answer, reused: false })
+                let of = asked_of(current, step, by);
+                let step = place;
+                self.emit(PostEvent::EnrichmentAnswered { run, step, answer, reused: false, of });
             }
-            Err(failure) => self.fail(run, step, failure),
+            Err(failure) => self.fail(run, step, by, failure),
         }
         Ok(())
     }
@@ -309,7 +423,7 @@ impl<'p> Turn<'p> {
                 self.emit(end(End::Superseded { by }));
             }
             Ok(WriteResult::Gone) => self.emit(end(End::Gone)),
-            Err(failure) => self.fail(run, Step::Write, failure),
+            Err(failure) => self.fail(run, Step::Write, None, failure),
         }
         Ok(())
     }
@@ -329,14 +443,16 @@ impl<'p> Turn<'p> {
         let cause = "the post's text changed each time it was about to be written; \
                      retry when the editing has ended";
         let failure = Failure::new(FailureClass::Terminal, "text_keeps_changing", cause);
-        self.fail(run, Step::Write, failure);
+        self.fail(run, Step::Write, None, failure);
     }
 
-    fn fail(&mut self, run: RunId, step: Step, failure: Failure) {
+    fn fail(&mut self, run: RunId, step: Step, by: Option<ProviderId>, failure: Failure) {
         let Some(progress) = self.state.run.as_ref().and_then(|r| r.progress(step)) else { return };
         let retry_at = self.retry_at(run, step, progress, &failure);
         let attempt = progress.attempts;
-        self.emit(PostEvent::AttemptFailed { run, step, attempt, failure, retry_at, at: self.now });
+        let of = self.state.run.as_ref().and_then(|r| asked_of(r, step, by));
+        let at = self.now;
+        self.emit(PostEvent::AttemptFailed { run, step, attempt, failure, retry_at, at, of });
     }
 
     fn retry_at(
@@ -415,9 +531,8 @@ impl<'p> Turn<'p> {
             self.emit(PostEvent::Ended { position, end });
             return;
         };
-        if self.policy.is_held(&needs_to_start(head))
-            || start_at(&self.state, self.policy) > Some(self.now)
-        {
+        let held = self.policy.held(&needs_of_start(head)).is_some();
+        if held || start_at(&self.state, self.policy) > Some(self.now) {
             return;
         }
         let group = group_len(&self.state, plan.coalesce);
@@ -481,12 +596,14 @@ impl<'p> Turn<'p> {
             self.ask_if_due(Step::Enrich(place));
             return;
         }
+        let current = run;
         let run = run.id;
         let stands = self.state.settled.get(&step.plan.enrichment);
         if stands == Some(&(input, step.plan.prompt_version)) {
             self.emit(PostEvent::StepSkipped { run, step: place });
         } else if let Some(answer) = self.state.paid_answer(&step.plan, input).cloned() {
-            self.emit(PostEvent::EnrichmentAnswered { run, step: place, answer, reused: true });
+            let (step, reused, of) = (place, true, asked_of(current, Step::Enrich(place), None));
+            self.emit(PostEvent::EnrichmentAnswered { run, step, answer, reused, of });
         } else {
             self.ask_if_due(Step::Enrich(place));
         }
@@ -556,41 +673,86 @@ pub(super) fn ask_at(
     progress: &Progress,
     policy: &Policy,
 ) -> Option<Timestamp> {
-    let due = match progress.phase {
+    let due = match &progress.phase {
         Phase::Idle => Timestamp::default(),
-        Phase::Waiting { until } => until,
+        Phase::Waiting { until, because: _ } => *until,
+        // A cap that was raised since, or a start with another configuration, opens it early.
+        Phase::Held(withheld) if policy.budgets_changed_at > withheld.since => Timestamp::default(),
+        Phase::Held(withheld) => withheld.until?,
         Phase::Asked | Phase::Done | Phase::Failed(_) => return None,
     };
-    let Step::Enrich(place) = step else {
-        return (!policy.is_held(&[])).then_some(due);
-    };
-    if policy.is_held(&needs_to_ask(&run.steps.get(usize::from(place))?.plan)) {
+    if policy.held(&needs_of(run, step)).is_some() {
         return None;
+    }
+    if !matches!(step, Step::Enrich(_)) {
+        return Some(due);
     }
     let spent = state.asks.count >= policy.tries.asks_per_hour_max;
     let hour_end = state.asks.since.after_ms(limits::ASK_WINDOW_MS);
     Some(if spent { due.max(hour_end) } else { due })
 }
 
-fn needs_to_start(head: &Incoming) -> Vec<HoldScope> {
-    let route = head.route.clone().map(HoldScope::Route);
-    std::iter::once(HoldScope::Source(head.source.clone())).chain(route).collect()
+/// What an operator may have on hold that this step needs, beside the post and its site.
+pub(super) fn needs_of(run: &Run, step: Step) -> Vec<HoldScope> {
+    match step {
+        Step::Read => Vec::new(),
+        Step::Write => vec![HoldScope::Deliveries],
+        Step::Enrich(place) => run.steps.get(usize::from(place)).map_or_else(Vec::new, |step| {
+            vec![
+                HoldScope::Provider(step.plan.provider.clone()),
+                HoldScope::Enrichment(step.plan.enrichment.clone()),
+            ]
+        }),
+    }
 }
 
-fn needs_to_ask(plan: &PlanStep) -> [HoldScope; 2] {
-    [HoldScope::Provider(plan.provider.clone()), HoldScope::Enrichment(plan.enrichment.clone())]
+/// What an operator may have on hold that a new run needs, beside the post and its site.
+pub(super) fn needs_of_start(head: &Incoming) -> Vec<HoldScope> {
+    let source = HoldScope::Source(head.source.clone());
+    std::iter::once(source).chain(head.route.clone().map(HoldScope::Route)).collect()
+}
+
+/// Who was asked: the plan's provider, or who took over for it.
+fn asked_of(run: &Run, step: Step, by: Option<ProviderId>) -> Option<Asked> {
+    let Step::Enrich(place) = step else { return None };
+    let plan = &run.steps.get(usize::from(place))?.plan;
+    let provider = by.unwrap_or_else(|| plan.provider.clone());
+    Some(Asked { provider, field: plan.field.clone() })
+}
+
+/// The operator's wish, with values as they may be written.
+fn fit(run: &Run, redo: Redo) -> Result<Redo, Rejection> {
+    let known = |place: u8| usize::from(place) < run.steps.len();
+    let mut places = redo.providers.iter().map(|(place, _)| *place);
+    let from = match redo.from {
+        Some(Step::Enrich(place)) => known(place),
+        None | Some(Step::Read | Step::Write) => true,
+    };
+    if !from || !places.all(known) {
+        return Err(Rejection::NoSuchStep);
+    }
+    let values = redo.values.into_iter().map(|(place, value)| {
+        let step = run.steps.get(usize::from(place)).ok_or(Rejection::NoSuchStep)?;
+        let value = sanitise(&step.plan.field, &value, &PostText::default())
+            .map_err(|_| Rejection::UnfitValue)?;
+        if value.is_empty() { Err(Rejection::UnfitValue) } else { Ok((place, value)) }
+    });
+    Ok(Redo { values: values.collect::<Result<_, _>>()?, ..redo })
 }
 
 /// The hold that keeps the post's work waiting, and the newest event that waits for its end.
 #[must_use]
 pub fn held<'p>(state: &PostState, policy: &'p Policy) -> Option<(IntakePosition, &'p Hold)> {
-    let is_wanted = |p: &Progress| matches!(p.phase, Phase::Idle | Phase::Waiting { .. });
+    let is_wanted =
+        |p: &Progress| matches!(p.phase, Phase::Idle | Phase::Waiting { .. } | Phase::Held(_));
     let hold = match (&state.run, state.waiting.front()) {
         (Some(run), _) => {
-            let wanted = run.steps.iter().filter(|step| is_wanted(&step.progress));
-            policy.hold_on(&wanted.flat_map(|step| needs_to_ask(&step.plan)).collect::<Vec<_>>())
+            let wanted = run
+                .all_steps()
+                .filter(|(step, progress)| matches!(step, Step::Enrich(_)) && is_wanted(progress));
+            policy.held(&wanted.flat_map(|(step, _)| needs_of(run, step)).collect::<Vec<_>>())
         }
-        (None, Some(head)) => policy.hold_on(&needs_to_start(head)),
+        (None, Some(head)) => policy.held(&needs_of_start(head)),
         (None, None) => None,
     }?;
     let newest = state.waiting.back().map(|incoming| incoming.position);
@@ -604,7 +766,7 @@ fn settled_failure(run: &Run) -> Option<(Step, &Failure)> {
     }
     run.all_steps().find_map(|(step, p)| match &p.phase {
         Phase::Failed(failure) => Some((step, failure)),
-        Phase::Idle | Phase::Asked | Phase::Waiting { .. } | Phase::Done => None,
+        Phase::Idle | Phase::Asked | Phase::Waiting { .. } | Phase::Held(_) | Phase::Done => None,
     })
 }
 
@@ -646,10 +808,12 @@ pub(super) fn start_at(state: &PostState, policy: &Policy) -> Option<Timestamp> 
 pub fn next_wake(state: &PostState, policy: &Policy) -> Option<Timestamp> {
     let Some(run) = &state.run else {
         let blocked = state.dead.iter().any(|d| d.run.blocks);
-        return if blocked || policy.is_held(&[]) { None } else { start_at(state, policy) };
+        let needs = state.waiting.front().map_or_else(Vec::new, needs_of_start);
+        let stopped = blocked || policy.held(&needs).is_some();
+        return if stopped { None } else { start_at(state, policy) };
     };
     run.all_steps()
-        .filter(|(_, p)| matches!(p.phase, Phase::Waiting { .. } | Phase::Idle))
+        .filter(|(_, p)| matches!(p.phase, Phase::Waiting { .. } | Phase::Held(_) | Phase::Idle))
         .filter_map(|(step, p)| ask_at(state, run, step, p, policy))
         .filter(|at| *at > Timestamp::default())
         .min()

@@ -4,7 +4,8 @@
 use copydesk_proto::{ContentHash, EnrichmentId, ProviderId, RouteId, SourceId, Timestamp};
 
 use super::state::PostState;
-use crate::content::{Answer, Field, FieldWrite, Mode};
+use crate::budget::Withheld;
+use crate::content::{Answer, Field, FieldValue, FieldWrite, Mode};
 use crate::failure::Failure;
 
 /// A place in the intake log: the sequence of an `.in` record.
@@ -72,6 +73,40 @@ pub struct Incoming {
     pub again: bool,
     /// When the receiver took it.
     pub received_at: Timestamp,
+    /// Whether live work goes first.
+    pub lane: Lane,
+}
+
+/// Which work goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Lane {
+    /// What happens now.
+    #[default]
+    Live,
+    /// What an import or a replay brings.
+    Backfill,
+}
+
+/// Who was asked, and for which field: what the books are kept by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The AI service.
+    pub provider: ProviderId,
+    /// Where the answer goes.
+    pub field: Field,
+}
+
+/// How a dead letter is tried again. The default: what failed, with everything paid for kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Redo {
+    /// Begin at this step; it and what depends on it is done anew. A read keeps the answers for
+    /// a text that has not changed; an enrichment is asked for once more; a write gets a new
+    /// number.
+    pub from: Option<Step>,
+    /// Values in place of answers, by place in the plan.
+    pub values: Vec<(u8, FieldValue)>,
+    /// Other AI services than the plan's, by place in the plan.
+    pub providers: Vec<(u8, ProviderId)>,
 }
 
 /// One enrichment of a run.
@@ -206,6 +241,17 @@ pub enum PostEvent {
         answer: Answer,
         /// Whether it was kept from an earlier run on the same text, at no cost.
         reused: bool,
+        /// Who was asked; unknown in the records of early releases.
+        of: Option<Asked>,
+    },
+    /// A step that was asked for may not be carried out until there is money. Not a try.
+    StepHeld {
+        /// The run.
+        run: RunId,
+        /// The step.
+        step: Step,
+        /// By which budget, and until when.
+        withheld: Withheld,
     },
     /// The results got their write number.
     WriteIntended {
@@ -250,6 +296,8 @@ pub enum PostEvent {
         retry_at: Option<Timestamp>,
         /// When it failed.
         at: Timestamp,
+        /// Who was asked, of an enrichment.
+        of: Option<Asked>,
     },
     /// The run ended; its event has reached its end.
     RunEnded {
@@ -275,6 +323,10 @@ pub enum PostEvent {
         run: RunId,
         /// Who.
         by: String,
+        /// Why.
+        reason: String,
+        /// From where, and with what changed.
+        redo: Redo,
     },
     /// A dead-lettered run began again.
     RunResumed {
@@ -287,6 +339,15 @@ pub enum PostEvent {
         run: RunId,
         /// Who.
         by: String,
+        /// Why.
+        reason: String,
+    },
+    /// An operator had the post's content forgotten.
+    Erased {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
     },
     /// The state as of this event, so that older records of the post may be trimmed.
     Checkpointed(Box<PostState>),

@@ -16,8 +16,10 @@ mod decide;
 mod event;
 mod policy;
 mod react;
+mod redo;
 mod state;
 mod wait;
+mod waits;
 
 #[cfg(test)]
 #[expect(
@@ -37,8 +39,8 @@ pub use decide::{
     PostCommand, ReadResult, Rejection, Turn, WriteResult, decide, held, is_new, next_wake,
 };
 pub use event::{
-    End, Incoming, Input, IntakePosition, PlanStep, PostEvent, RunId, SourceVersion, Step,
-    WriteNumber,
+    Asked, End, Incoming, Input, IntakePosition, Lane, PlanStep, PostEvent, Redo, RunId,
+    SourceVersion, Step, WriteNumber,
 };
 pub use policy::{Policy, RoutePlan, Tries};
 pub use react::{Effect, outstanding, react};
@@ -47,3 +49,4 @@ pub use state::{
     SeenKey, Write, evolve,
 };
 pub use wait::{Wait, waits_for};
+pub use waits::{Reason, waits};

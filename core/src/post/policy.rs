@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use copydesk_proto::{PostKey, RouteId};
+use copydesk_proto::{PostKey, RouteId, Timestamp};
 
 use super::event::PlanStep;
 use crate::holds::{Hold, HoldScope, Holds};
@@ -19,6 +19,8 @@ pub struct Policy {
     pub plans: Arc<HashMap<RouteId, RoutePlan>>,
     /// What is held at present.
     pub holds: Arc<Holds>,
+    /// When caps were last changed: work withheld before that is asked for again.
+    pub budgets_changed_at: Timestamp,
     /// How tries are spaced and counted.
     pub tries: Tries,
     /// Whether the post's site takes suggestions.
@@ -54,15 +56,9 @@ pub struct Tries {
 }
 
 impl Policy {
-    /// Whether an operator holds any of what this needs.
+    /// The first hold on any of what this needs, the post and its site included.
     #[must_use]
-    pub(super) fn is_held(&self, needs: &[HoldScope]) -> bool {
-        self.hold_on(needs).is_some()
-    }
-
-    /// The hold on what this needs, or on the post.
-    #[must_use]
-    pub(super) fn hold_on(&self, needs: &[HoldScope]) -> Option<&Hold> {
+    pub(super) fn held(&self, needs: &[HoldScope]) -> Option<&Hold> {
         if self.holds.is_empty() {
             return None;
         }

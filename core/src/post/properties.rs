@@ -8,9 +8,10 @@ use proptest::prelude::*;
 
 use super::testing::{START, answer, fold, incoming, policy, text};
 use super::*;
+use crate::budget::{Period, Withheld};
 use crate::content::{Field, FieldValue, FieldWrite, Mode};
 use crate::failure::{Failure, FailureClass};
-use crate::holds::{Hold, HoldScope, Holds};
+use crate::holds::{Hold, Holds};
 
 const TEXTS: [&str; 3] = ["a", "b", "c"];
 const ROUTES: [&str; 6] = ["every", "latest", "block", "gap", "pass", "suggest"];
@@ -21,8 +22,11 @@ enum Move {
     Accept { route: usize, text: Option<usize>, key: u8, version: Option<u64>, again: bool },
     Answer { which: usize, how: u8, text: usize },
     Wait { ms: u64 },
-    DeadLetter { which: usize, retry: bool },
-    Hold { provider: bool },
+    DeadLetter { which: usize, verb: u8 },
+    Hold { what: u8 },
+    Raise,
+    DropWaiting,
+    Erase,
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
@@ -32,12 +36,15 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         4 => (0..ROUTES.len(), texts, 0u8..12, version, prop::bool::weighted(0.2)).prop_map(
             |(route, text, key, version, again)| Move::Accept { route, text, key, version, again }
         ),
-        8 => (any::<usize>(), 0u8..10, 0..TEXTS.len())
+        8 => (any::<usize>(), 0u8..11, 0..TEXTS.len())
             .prop_map(|(which, how, text)| Move::Answer { which, how, text }),
         3 => (1u64..4_000).prop_map(|ms| Move::Wait { ms }),
-        1 => (any::<usize>(), any::<bool>())
-            .prop_map(|(which, retry)| Move::DeadLetter { which, retry }),
-        1 => any::<bool>().prop_map(|provider| Move::Hold { provider }),
+        2 => (any::<usize>(), 0u8..8)
+            .prop_map(|(which, verb)| Move::DeadLetter { which, verb }),
+        1 => (0u8..5).prop_map(|what| Move::Hold { what }),
+        1 => Just(Move::Raise),
+        1 => Just(Move::DropWaiting),
+        1 => Just(Move::Erase),
     ];
     prop::collection::vec(one, 1..60)
 }
@@ -86,29 +93,45 @@ impl World {
                 self.now = self.now.after_ms(ms);
                 self.command(PostCommand::Tick);
             }
-            Move::DeadLetter { which, retry } => {
+            Move::DeadLetter { which, verb } => {
                 if self.state.dead.is_empty() {
                     return;
                 }
                 let run = self.state.dead[which % self.state.dead.len()].run.id;
-                let by = "ann".to_owned();
-                self.command(if retry {
-                    PostCommand::Retry { run, by }
-                } else {
-                    PostCommand::Drop { run, by }
+                let (by, reason) = ("ann".to_owned(), String::new());
+                self.command(match redo(verb) {
+                    Some(redo) => PostCommand::Retry { run, by, reason, redo },
+                    None => PostCommand::Drop { run, by, reason },
                 });
             }
-            Move::Hold { provider } => {
-                let mut holds = Holds::default();
-                if provider {
-                    let scope = HoldScope::Provider("main".parse().unwrap());
-                    let (by, reason) = ("ann".to_owned(), String::new());
-                    holds.insert(Hold { scope, by, reason, at: self.now }).unwrap();
-                }
-                self.policy.holds = Arc::new(holds);
+            Move::Hold { what } => self.hold(what),
+            Move::Raise => {
+                self.policy.budgets_changed_at = self.now;
                 self.command(PostCommand::Tick);
             }
+            Move::DropWaiting => {
+                let up_to = IntakePosition(self.position);
+                let by = "ann".to_owned();
+                let (source, route) = (None, Some("every".parse().unwrap()));
+                self.command(PostCommand::DropWaiting { up_to, source, route, by });
+            }
+            Move::Erase => {
+                let (by, reason) = ("ann".to_owned(), String::new());
+                self.command(PostCommand::Erase { by, reason });
+            }
         }
+    }
+
+    fn hold(&mut self, what: u8) {
+        let mut holds = Holds::default();
+        let scopes = ["provider:main", "site:news", "source:news", "deliveries"];
+        if let Some(scope) = scopes.get(usize::from(what)) {
+            let (by, reason) = ("ann".to_owned(), String::new());
+            let scope = scope.parse().unwrap();
+            holds.insert(Hold { scope, by, reason, at: self.now }).unwrap();
+        }
+        self.policy.holds = Arc::new(holds);
+        self.command(PostCommand::Tick);
     }
 
     fn answer(&mut self, effect: Effect, how: u8, body: &str) {
@@ -122,6 +145,16 @@ impl World {
         };
         let failure = Failure::new(class, "code", "cause");
         let fails = how < 3;
+        if how == 10 && matches!(effect.step, Step::Enrich(_)) {
+            let withheld = Withheld {
+                budget: "site:news".parse().unwrap(),
+                period: Period::Day,
+                until: (body == "a").then(|| self.now.after_ms(500)),
+                since: self.now,
+            };
+            self.command(PostCommand::Withheld { run, step: effect.step, withheld });
+            return;
+        }
         self.command(match effect.step {
             Step::Read => {
                 let found = Input { hash: text(body), modified_at: None };
@@ -135,7 +168,7 @@ impl World {
             Step::Enrich(step) => {
                 let name = current.steps[usize::from(step)].plan.enrichment.to_string();
                 let result = if fails { Err(failure) } else { Ok(answer(&name, body)) };
-                PostCommand::Enriched { run, step, input, result }
+                PostCommand::Enriched { run, step, input, by: None, result }
             }
             Step::Write => {
                 let stored = vec![(Field::Excerpt, FieldValue::Text(body.to_owned()).hash())];
@@ -160,12 +193,15 @@ impl World {
     /// Lets everything succeed until nothing moves.
     fn settle(&mut self) {
         self.policy.holds = Arc::new(Holds::default());
+        self.now = self.now.after_ms(1);
+        self.policy.budgets_changed_at = self.now;
         self.command(PostCommand::Tick);
         for _ in 0..2_000 {
             if let Some(effect) = outstanding(&self.state).first() {
                 self.answer(*effect, 9, TEXTS[0]);
             } else if let Some(dead) = self.state.dead.iter().find(|d| d.run.blocks) {
-                self.command(PostCommand::Drop { run: dead.run.id, by: "ann".to_owned() });
+                let (run, by, reason) = (dead.run.id, "ann".to_owned(), String::new());
+                self.command(PostCommand::Drop { run, by, reason });
             } else if let Some(at) = next_wake(&self.state, &self.policy) {
                 self.now = self.now.max(at);
                 self.command(PostCommand::Tick);
@@ -174,6 +210,23 @@ impl World {
             }
         }
         panic!("the post never comes to rest");
+    }
+}
+
+/// The operator's ways to try again; `None` drops.
+fn redo(verb: u8) -> Option<Redo> {
+    let from = |from| Some(Redo { from: Some(from), ..Redo::default() });
+    match verb {
+        0 | 1 => None,
+        2 => from(Step::Read),
+        3 => from(Step::Enrich(0)),
+        4 => from(Step::Write),
+        5 => {
+            let values = vec![(0, FieldValue::Text("Ann's own words.".to_owned()))];
+            Some(Redo { values, ..Redo::default() })
+        }
+        6 => Some(Redo { providers: vec![(1, "other".parse().unwrap())], ..Redo::default() }),
+        _ => Some(Redo::default()),
     }
 }
 
@@ -206,7 +259,7 @@ impl Oracle {
             PostEvent::WriteApplied { run, .. } => {
                 answered(&mut self.asked, *run, Some(Step::Write));
             }
-            PostEvent::AttemptFailed { run, step, .. } => {
+            PostEvent::AttemptFailed { run, step, .. } | PostEvent::StepHeld { run, step, .. } => {
                 answered(&mut self.asked, *run, Some(*step));
             }
             PostEvent::WriteRefused { run, .. } => {
@@ -225,6 +278,7 @@ impl Oracle {
             | PostEvent::RetryRequested { .. }
             | PostEvent::RunResumed { .. }
             | PostEvent::DeadLetterDropped { .. }
+            | PostEvent::Erased { .. }
             | PostEvent::Checkpointed(_) => {}
         }
         self.asked.extend(react(event));
@@ -254,6 +308,28 @@ fn a_stored_state_and_its_tail_fold_to_the_same(history: &[PostEvent]) {
 fn every_event_reads_back(history: &[PostEvent]) {
     for event in history {
         assert_eq!(codec::decode_event(&codec::encode_event(event)).as_ref(), Ok(event));
+    }
+}
+
+/// A post that does not move says why; and one that waits for a person, a hold or a higher cap
+/// does not wake by itself.
+fn what_does_not_move_says_why(world: &World) {
+    if !outstanding(&world.state).is_empty() {
+        return;
+    }
+    let wait = waits(&world.state, &world.policy, world.now);
+    let wake = next_wake(&world.state, &world.policy);
+    assert_eq!(wait.is_none(), world.state.is_idle(), "{wait:?} {:?}", world.state);
+    match wait {
+        None => {}
+        Some(Reason::Hold(_) | Reason::DeadLetter) if world.state.run.is_none() => {
+            assert_eq!(wake, None);
+        }
+        Some(Reason::Retry { .. } | Reason::AskLimit { .. } | Reason::Quiet { .. }) => {
+            assert!(wake > Some(world.now), "{wait:?} {wake:?}");
+        }
+        Some(Reason::Budget(withheld)) if withheld.until.is_some() => assert!(wake.is_some()),
+        Some(Reason::Hold(_) | Reason::Budget(_) | Reason::DeadLetter | Reason::Answer { .. }) => {}
     }
 }
 
@@ -307,11 +383,19 @@ fn write_numbers_count_up_and_effects_keep_order(history: &[PostEvent]) {
     }
 }
 
+/// Unless someone wants it: an event that asks for it, an enrichment done anew, an erased post.
 fn nothing_is_paid_twice(history: &[PostEvent]) {
     let mut paid = BTreeSet::new();
     let mut input = BTreeMap::new();
     for event in history {
         match event {
+            PostEvent::RetryRequested {
+                redo: Redo { from: Some(Step::Enrich(place)), .. },
+                ..
+            } => {
+                paid.retain(|(paid, _)| paid != place);
+            }
+            PostEvent::Erased { .. } => paid.clear(),
             PostEvent::RunStarted { run, input: i, again, plan, .. } => {
                 input.extend(i.map(|i| (*run, i.hash)));
                 if *again && !plan.is_empty() {
@@ -349,6 +433,7 @@ proptest! {
         let mut world = World::new(suggests);
         for step in &moves {
             world.play(step);
+            what_does_not_move_says_why(&world);
         }
         outstanding_is_what_was_asked_and_not_answered(&world.history);
         a_stored_state_and_its_tail_fold_to_the_same(&world.history);

@@ -30,6 +30,7 @@ pub fn react(event: &PostEvent) -> Option<Effect> {
         | PostEvent::PostRead { .. }
         | PostEvent::StepSkipped { .. }
         | PostEvent::EnrichmentAnswered { .. }
+        | PostEvent::StepHeld { .. }
         | PostEvent::WriteIntended { .. }
         | PostEvent::WriteApplied { .. }
         | PostEvent::WriteRefused { .. }
@@ -39,6 +40,7 @@ pub fn react(event: &PostEvent) -> Option<Effect> {
         | PostEvent::RetryRequested { .. }
         | PostEvent::RunResumed { .. }
         | PostEvent::DeadLetterDropped { .. }
+        | PostEvent::Erased { .. }
         | PostEvent::Checkpointed(_) => None,
     }
 }

@@ -8,6 +8,8 @@ use super::event::{
     End, Incoming, Input, IntakePosition, PlanStep, PostEvent, RunId, SourceVersion, Step,
     WriteNumber,
 };
+use super::redo::begin_again;
+use crate::budget::Withheld;
 use crate::content::{Answer, Field, FieldWrite};
 use crate::failure::Failure;
 use crate::limits;
@@ -102,7 +104,11 @@ pub enum Phase {
     Waiting {
         /// Not before.
         until: Timestamp,
+        /// What the last try failed with; unknown in the states of early releases.
+        because: Option<Failure>,
     },
+    /// To be asked when there is money.
+    Held(Withheld),
     /// Answered, or not needed.
     Done,
     /// Out of tries.
@@ -171,6 +177,12 @@ pub struct AskWindow {
     pub since: Timestamp,
     /// Calls.
     pub count: u32,
+}
+
+impl RunStep {
+    pub(super) fn idle(plan: &PlanStep) -> Self {
+        Self { plan: plan.clone(), progress: Progress::default(), answer: None }
+    }
 }
 
 impl Run {
@@ -258,7 +270,7 @@ pub fn evolve(mut state: PostState, event: &PostEvent) -> PostState {
                 p.phase = Phase::Done;
             }
         }
-        PostEvent::EnrichmentAnswered { run, step, answer, reused } => {
+        PostEvent::EnrichmentAnswered { run, step, answer, reused, of: _ } => {
             answered(&mut state, *run, *step, answer, *reused);
         }
         PostEvent::WriteIntended { run, write, fields } => {
@@ -279,13 +291,21 @@ pub fn evolve(mut state: PostState, event: &PostEvent) -> PostState {
                 start_over(run);
             }
         }
-        PostEvent::AttemptFailed { run, step, attempt: _, failure, retry_at, at } => {
+        PostEvent::StepHeld { run, step, withheld } => {
+            if let Some(p) = current(&mut state, *run).and_then(|r| r.progress_mut(*step)) {
+                p.attempts = p.attempts.saturating_sub(1);
+                p.phase = Phase::Held(withheld.clone());
+            }
+        }
+        PostEvent::AttemptFailed { run, step, attempt: _, failure, retry_at, at, of: _ } => {
             if let Some(p) = current(&mut state, *run).and_then(|r| r.progress_mut(*step)) {
                 p.failing_since.get_or_insert(*at);
                 p.counted += u32::from(failure.class != crate::failure::FailureClass::Unavailable);
                 p.phase = match retry_at {
-                    Some(until) => Phase::Waiting { until: *until },
-                    None => Phase::Failed(failure.clone()),
+                    Some(until) => {
+                        Phase::Waiting { until: *until, because: Some(failure.in_short()) }
+                    }
+                    None => Phase::Failed(failure.in_short()),
                 };
             }
         }
@@ -298,15 +318,16 @@ pub fn evolve(mut state: PostState, event: &PostEvent) -> PostState {
                 state.dead.push_back(DeadLetter {
                     run,
                     step: *step,
-                    failure: failure.clone(),
+                    failure: failure.in_short(),
                     at: *at,
                 });
             }
         }
-        PostEvent::RetryRequested { run, by: _ } => {
+        PostEvent::RetryRequested { run, by: _, reason: _, redo } => {
             if let Some(place) = state.dead.iter().position(|d| d.run.id == *run)
-                && let Some(dead) = state.dead.remove(place)
+                && let Some(mut dead) = state.dead.remove(place)
             {
+                begin_again(&mut dead.run, &mut state.answers, redo);
                 state.resumed.push_back(dead.run);
             }
         }
@@ -315,7 +336,10 @@ pub fn evolve(mut state: PostState, event: &PostEvent) -> PostState {
                 state.run = state.resumed.remove(place).map(forget_failures);
             }
         }
-        PostEvent::DeadLetterDropped { run, by: _ } => state.dead.retain(|d| d.run.id != *run),
+        PostEvent::DeadLetterDropped { run, by: _, reason: _ } => {
+            state.dead.retain(|d| d.run.id != *run)
+        }
+        PostEvent::Erased { .. } => state.answers.clear(),
         PostEvent::Checkpointed(checkpoint) => state = (**checkpoint).clone(),
     }
     state
@@ -355,11 +379,6 @@ fn start_run(
 ) {
     let Some(place) = state.waiting.iter().position(|w| w.position == id.0) else { return };
     let Some(incoming) = state.waiting.remove(place) else { return };
-    let step = |plan: &PlanStep| RunStep {
-        plan: plan.clone(),
-        progress: Progress::default(),
-        answer: None,
-    };
     let read = match input {
         Some(_) => Progress { phase: Phase::Done, ..Progress::default() },
         None => Progress::default(),
@@ -367,7 +386,7 @@ fn start_run(
     state.run = Some(Run {
         id,
         incoming,
-        steps: plan.iter().map(step).collect(),
+        steps: plan.iter().map(RunStep::idle).collect(),
         input,
         read,
         write: None,
@@ -397,7 +416,7 @@ fn read(state: &mut PostState, id: RunId, input: Input) {
 }
 
 /// Back to before the first step: the text is not the one worked on.
-fn start_over(run: &mut Run) {
+pub(super) fn start_over(run: &mut Run) {
     run.restarts += 1;
     run.read = Progress::default();
     run.write = None;

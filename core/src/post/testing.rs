@@ -6,8 +6,8 @@ use std::sync::Arc;
 use copydesk_proto::{ContentHash, Timestamp};
 
 use super::{
-    Incoming, IntakePosition, PlanStep, Policy, PostEvent, PostState, RoutePlan, SourceVersion,
-    Tries, evolve,
+    Incoming, IntakePosition, Lane, PlanStep, Policy, PostEvent, PostState, RoutePlan,
+    SourceVersion, Tries, evolve,
 };
 use crate::content::{Answer, Field, FieldValue, Mode};
 use crate::holds::Holds;
@@ -52,6 +52,7 @@ pub(super) fn policy() -> Policy {
         key: "news/42".parse().unwrap(),
         plans: Arc::new(plans),
         holds: Arc::new(Holds::default()),
+        budgets_changed_at: Timestamp::default(),
         tries: Tries {
             read: retry,
             enrich: retry,
@@ -81,6 +82,7 @@ pub(super) fn incoming(position: u64, route: &str, body: Option<&str>) -> Incomi
         text: body.map(text),
         again: false,
         received_at: START,
+        lane: Lane::Live,
     }
 }
 

@@ -2,11 +2,10 @@
 
 use copydesk_proto::Timestamp;
 
-use super::decide::{ask_at, start_at};
+use super::decide::{ask_at, needs_of, needs_of_start, start_at};
 use super::event::Step;
 use super::policy::Policy;
 use super::state::{Phase, PostState, Run};
-use crate::holds::HoldScope;
 use crate::routes::Coalesce;
 
 /// Why an event does not go on at present.
@@ -24,7 +23,7 @@ pub enum Wait {
     DeadLetter,
     /// The next try of what failed.
     Retry,
-    /// The end of the hour in which the post has used up its AI calls.
+    /// Money, or the end of the hour in which the post has used up its AI calls.
     Budget,
     /// WordPress's answer, or a place in its queue.
     Site,
@@ -74,12 +73,10 @@ pub fn waits_for(state: &PostState, policy: &Policy, now: Timestamp) -> Option<(
         return Some((Wait::Turn, run.incoming.received_at));
     }
     let head = state.waiting.front()?;
-    let source = HoldScope::Source(head.source.clone());
-    let route = head.route.clone().map(HoldScope::Route);
     let plan = head.route.as_ref().and_then(|route| policy.plans.get(route));
     let wait = if state.dead.iter().any(|dead| dead.run.blocks) {
         Wait::DeadLetter
-    } else if policy.is_held(&[source]) || route.is_some_and(|route| policy.is_held(&[route])) {
+    } else if policy.held(&needs_of_start(head)).is_some() {
         Wait::Hold
     } else if start_at(state, policy) <= Some(now) {
         Wait::Turn
@@ -99,12 +96,16 @@ fn run_waits_for(state: &PostState, run: &Run, policy: &Policy, now: Timestamp) 
         None => {}
     }
     // The first step that is not done is the one that keeps the others waiting.
-    let next = run.all_steps().find(|(_, p)| matches!(p.phase, Phase::Waiting { .. }));
+    let next =
+        run.all_steps().find(|(_, p)| matches!(p.phase, Phase::Waiting { .. } | Phase::Held(_)));
     let next = next.or_else(|| run.all_steps().find(|(_, p)| p.phase == Phase::Idle));
     let Some((step, progress)) = next else { return Wait::Turn };
+    if policy.held(&needs_of(run, step)).is_some() {
+        return Wait::Hold;
+    }
     match (ask_at(state, run, step, progress, policy), &progress.phase) {
-        (None, _) => Wait::Hold,
-        (Some(at), Phase::Waiting { until }) if at == *until && at > now => Wait::Retry,
+        (None, _) => Wait::Budget,
+        (Some(at), Phase::Waiting { until, .. }) if at == *until && at > now => Wait::Retry,
         (Some(at), _) if at > now => Wait::Budget,
         (Some(_), _) => Wait::Turn,
     }
@@ -120,7 +121,7 @@ mod tests {
     use super::super::{IntakePosition, PostCommand, RunId, Turn};
     use super::*;
     use crate::failure::{Failure, FailureClass};
-    use crate::holds::Hold;
+    use crate::holds::{Hold, HoldScope};
 
     fn after(policy: &Policy, commands: Vec<PostCommand>) -> PostState {
         let mut turn = Turn::new(PostState::default(), policy, START);

@@ -177,13 +177,13 @@ impl Desk {
     /// The id of every event in the log, but for those known to be repeats.
     async fn stored(&self) -> BTreeSet<String> {
         let mut ids = BTreeSet::new();
-        let mut before = String::new();
+        let mut cursor = String::new();
         loop {
-            let page = self.node.get(&format!("/events?limit=200{before}")).await;
+            let page = self.node.get(&format!("/events?limit=200{cursor}")).await;
             let rows = page["rows"].as_array().unwrap();
-            let Some(last) = rows.last() else { return ids };
             ids.extend(rows.iter().map(|row| row["event_id"].as_str().unwrap().to_owned()));
-            before = format!("&before={}", last["position"]);
+            let Some(next) = page["next"].as_str() else { return ids };
+            cursor = format!("&cursor={next}");
         }
     }
 }

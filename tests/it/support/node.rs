@@ -41,6 +41,9 @@ impl Node {
             r#"
 [http]
 listen = "127.0.0.1:0"
+[admin]
+# A test looks far more often than a person.
+requests_per_second = 1000
 [log]
 url = "{log}"
 [sites.news]
@@ -193,6 +196,39 @@ enrich = ["summary"]
         let response = self.client.get(url).bearer_auth(token).send().await.unwrap();
         assert!(response.status().is_success(), "{path}: {}", response.status());
         response.json().await.unwrap()
+    }
+
+    /// Where the admin API is.
+    pub(crate) fn admin_address(&self) -> String {
+        self.access().0
+    }
+
+    /// The token of the data folder.
+    pub(crate) fn token(&self) -> String {
+        self.access().1
+    }
+
+    /// Changes something at the admin API.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
+        let (address, token) = self.access();
+        let url = format!("http://{address}/api/v1{path}");
+        let response = self.client.post(url).bearer_auth(token).json(body).send().await.unwrap();
+        assert!(response.status().is_success(), "{path}: {}", response.status());
+        response.json().await.unwrap()
+    }
+
+    /// Rewrites the configuration; it counts from the next start on.
+    pub(crate) fn configure(&self, change: impl FnOnce(String) -> String) {
+        let file = self.folder.path().join("copydesk.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, change(text)).unwrap();
+    }
+
+    /// Runs a command that must succeed, and reads what it printed.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// What a Prometheus would be shown: on the admin listener, without its token.

@@ -2,6 +2,7 @@
 //! idempotency keys, fails on demand before or after the write, and keeps a history.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -48,6 +49,8 @@ struct Service {
     rows: Mutex<Rows>,
     failing_percent: u64,
     random: Mutex<Random>,
+    /// Answers 503 while set.
+    down: AtomicBool,
 }
 
 /// A running site.
@@ -65,6 +68,7 @@ impl Site {
             rows: Mutex::default(),
             failing_percent,
             random: Mutex::new(Random::new(seed)),
+            down: AtomicBool::new(false),
         });
         let router = Router::new()
             .route("/wp-json/ai-guy/v1/ingest", post(ingest))
@@ -73,6 +77,11 @@ impl Site {
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { service, url }
+    }
+
+    /// Answers 503 from now on, or works again.
+    pub(crate) fn set_down(&self, down: bool) {
+        self.service.down.store(down, Ordering::SeqCst);
     }
 
     pub(crate) fn history(&self) -> Vec<Arrival> {
@@ -101,10 +110,11 @@ async fn ingest(
         let mut random = service.random.lock().unwrap();
         (random.percent(service.failing_percent), random.percent(50), random.percent(10))
     };
-    if fails && !after {
+    let down = service.down.load(Ordering::SeqCst);
+    if down || (fails && !after) {
         service.rows.lock().unwrap().history.push(arrival);
         let mut busy = (StatusCode::SERVICE_UNAVAILABLE, "busy").into_response();
-        if names_its_time {
+        if names_its_time && !down {
             busy.headers_mut().insert("retry-after", "1".parse().unwrap());
         }
         return busy;

@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 use copydesk_eventlog::{EventLog, Filter, ReadError, Record, Sequence};
 use copydesk_proto::{PostKey, Timestamp};
 use futures::StreamExt;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
 
 use self::plans::{Plans, PlansByPost};
 use self::walk::walk;
@@ -67,26 +67,22 @@ pub async fn journey(log: &dyn EventLog, key: &PostKey) -> Result<Vec<JourneyLin
     Ok(newest.into_values().flatten().collect())
 }
 
-/// The journeys of all posts after a place in the log, in its order, for ever. After an error the
-/// stream ends. Of a run that began before, the steps go by their numbers.
+/// The journeys of all posts after a place in the log, in its order, for ever; all lines of a
+/// record at once. After an error the stream ends. Of a run that began before, the steps go by
+/// their numbers.
 #[must_use]
 pub fn follow(
     log: &dyn EventLog,
     after: Sequence,
-) -> BoxStream<'static, Result<JourneyLine, ReadError>> {
+) -> BoxStream<'static, Result<Vec<JourneyLine>, ReadError>> {
     let mut posts = PlansByPost::default();
     log.tail(after, Filter(None))
         .map(move |record| {
-            let told = record.map(|record| match post_of(&record.subject) {
-                Some(key) => posts.with(&key, record.sequence, |plans| lines(&record, &key, plans)),
-                None => Vec::new(),
-            });
-            match told {
-                Ok(lines) => lines.into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error)],
-            }
+            let record = record?;
+            Ok(post_of(&record.subject).map_or_else(Vec::new, |key| {
+                posts.with(&key, record.sequence, |plans| lines(&record, &key, plans))
+            }))
         })
-        .flat_map(stream::iter)
         .boxed()
 }
 

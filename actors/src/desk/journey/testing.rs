@@ -74,6 +74,7 @@ fn policy() -> Policy {
     Policy {
         key: "news/1".parse().unwrap(),
         plans: Arc::new(plans),
+        budgets_changed_at: Timestamp::default(),
         holds: Arc::new(Holds::default()),
         tries: Tries {
             read: retry,
@@ -147,6 +148,7 @@ impl Newsroom {
             trace: None,
             body,
             route: Some("every".parse().unwrap()),
+            replay: None,
         }
     }
 
@@ -236,7 +238,7 @@ impl Newsroom {
             Step::Enrich(step) => {
                 let name = current.steps[usize::from(step)].plan.enrichment.to_string();
                 let result = failure.map_or_else(|| Ok(answer(&name)), Err);
-                PostCommand::Enriched { run, step, input, result }
+                PostCommand::Enriched { run, step, input, by: None, result }
             }
             Step::Write => {
                 let write = current.write.unwrap();

@@ -1,7 +1,8 @@
 use copydesk_core::content::{Field, FieldWrite, Mode};
 use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_core::post::{
-    End, Incoming, Input, IntakePosition, PostEvent, PostState, SourceVersion, Step, WriteNumber,
+    End, Incoming, Input, IntakePosition, PostEvent, PostState, Redo, SourceVersion, Step,
+    WriteNumber,
 };
 use copydesk_proto::ContentHash;
 use futures::FutureExt;
@@ -91,6 +92,7 @@ fn a_run_in_words() {
         step: 1,
         answer: copydesk_core::content::Answer { cost_microdollars, ..answer("keywords") },
         reused,
+        of: None,
     };
     told(
         &answered(false, 2_000_007),
@@ -106,6 +108,7 @@ fn a_run_in_words() {
         failure: failure.clone(),
         retry_at,
         at: Timestamp(NOON),
+        of: None,
     };
     let again = "summary failed: provider_down: it answers 500, again at 12:01:05 UTC";
     told(&failed(Some(Timestamp(NOON + 65_000))), "failed", again);
@@ -177,10 +180,11 @@ fn ends_in_words() {
     let text = format!("dead letter: event 17, keywords: {cause}");
     told(&dead(Step::Enrich(1)), "dead", &text);
     told(&dead(Step::Read), "dead", &format!("dead letter: event 17, read: {cause}"));
-    let retried = PostEvent::RetryRequested { run, by: by() };
+    let retried =
+        PostEvent::RetryRequested { run, by: by(), reason: String::new(), redo: Redo::default() };
     told(&retried, "retried", "event 17 is to be tried again, says ann");
     told(&PostEvent::RunResumed { run }, "resumed", "work on event 17 goes on");
-    let dropped = PostEvent::DeadLetterDropped { run, by: by() };
+    let dropped = PostEvent::DeadLetterDropped { run, by: by(), reason: String::new() };
     told(&dropped, "ended", "event 17 ended: dropped by ann");
     let checkpoint = PostEvent::Checkpointed(Box::<PostState>::default());
     told(&checkpoint, "checkpoint", "state written down; older records may go");
@@ -230,7 +234,12 @@ fn a_retried_dead_letter_keeps_its_steps_names() {
     room.settle("news/1");
     room.webhook("news/1", "c");
     let by = "ann".to_owned();
-    let retry = copydesk_core::post::PostCommand::Retry { run: run(dead), by };
+    let retry = copydesk_core::post::PostCommand::Retry {
+        run: run(dead),
+        by,
+        reason: String::new(),
+        redo: Redo::default(),
+    };
     room.turn("news/1", vec![retry]).unwrap();
     room.settle("news/1");
     let lines = now(journey(&room.log, &"news/1".parse().unwrap())).unwrap();
@@ -259,14 +268,14 @@ fn following_tells_what_the_journeys_tell_and_then_waits() {
     let mut live = follow(&room.log, Sequence(0));
     let mut heard = Vec::new();
     for _ in 0..2 {
-        while let Some(line) = live.next().now_or_never() {
-            heard.push(line.unwrap().unwrap());
+        while let Some(record) = live.next().now_or_never() {
+            heard.extend(record.unwrap().unwrap());
         }
         room.settle("news/1");
         room.settle("other/2");
     }
-    while let Some(line) = live.next().now_or_never() {
-        heard.push(line.unwrap().unwrap());
+    while let Some(record) = live.next().now_or_never() {
+        heard.extend(record.unwrap().unwrap());
     }
     let mut all = now(journey(&room.log, &"news/1".parse().unwrap())).unwrap();
     all.extend(now(journey(&room.log, &"other/2".parse().unwrap())).unwrap());
@@ -282,7 +291,7 @@ fn following_from_the_middle_counts_steps() {
     let end = now(room.log.last_sequence()).unwrap();
     room.answer_next("news/1", None);
     let mut live = follow(&room.log, end);
-    let line = now(live.next()).unwrap().unwrap();
+    let line = now(live.next()).unwrap().unwrap().remove(0);
     assert_eq!(line.text, "step 1 answered: 31 tokens in, 12 out, $0.000007, model small-1");
 }
 
@@ -293,7 +302,7 @@ fn an_unreadable_record_is_a_line_and_a_failed_read_ends_it() {
     let record = intake.record(&"news/1".parse().unwrap());
     room.append(copydesk_eventlog::NewRecord { payload: b"\xff".as_slice().into(), ..record });
     let mut live = follow(&room.log, Sequence(0));
-    let line = now(live.next()).unwrap().unwrap();
+    let line = now(live.next()).unwrap().unwrap().remove(0);
     assert_eq!((line.kind, line.position), ("unreadable", 1));
     room.log.faults().next_read(ReadError::Unavailable("gone".to_owned()));
     let error = now(live.next()).unwrap();

@@ -3,9 +3,10 @@
 
 use std::fmt::Display;
 
+use copydesk_core::budget::{Period, Withheld};
 use copydesk_core::content::{Answer, Field, Mode};
 use copydesk_core::failure::Failure;
-use copydesk_core::post::{End, Incoming, PlanStep, PostEvent, RunId, SourceVersion, Step};
+use copydesk_core::post::{End, Incoming, PlanStep, PostEvent, Redo, RunId, SourceVersion, Step};
 use copydesk_proto::Timestamp;
 
 use crate::records::{Intake, rfc3339, rule_words};
@@ -51,6 +52,9 @@ pub(in crate::desk) fn told(event: &PostEvent, plan: &[PlanStep]) -> (&'static s
             "refused",
             format!("write {} refused: the text has changed and is read again", write.0),
         ),
+        PostEvent::StepHeld { step, withheld, .. } => {
+            ("held", format!("{} held: {}", step_name(plan, *step), withheld_words(withheld)))
+        }
         PostEvent::AttemptFailed { step, failure, retry_at, .. } => {
             ("failed", format!("{} failed: {}", step_name(plan, *step), failed(failure, *retry_at)))
         }
@@ -61,12 +65,16 @@ pub(in crate::desk) fn told(event: &PostEvent, plan: &[PlanStep]) -> (&'static s
             let step = step_name(plan, *step);
             ("dead", format!("dead letter: event {}, {step}: {}", run.0.0, because(failure)))
         }
-        PostEvent::RetryRequested { run, by } => {
-            ("retried", format!("event {} is to be tried again, says {by}", run.0.0))
+        PostEvent::RetryRequested { run, by, reason, redo } => {
+            let (run, how) = (run.0.0, redo_words(redo, plan));
+            ("retried", format!("event {run} is to be tried again{how}, says {by}{}", why(reason)))
         }
         PostEvent::RunResumed { run } => ("resumed", format!("work on event {} goes on", run.0.0)),
-        PostEvent::DeadLetterDropped { run, by } => {
-            ("ended", format!("event {} ended: dropped by {by}", run.0.0))
+        PostEvent::DeadLetterDropped { run, by, reason } => {
+            ("ended", format!("event {} ended: dropped by {by}{}", run.0.0, why(reason)))
+        }
+        PostEvent::Erased { by, reason } => {
+            ("erased", format!("its content was erased, says {by}{}", why(reason)))
         }
         PostEvent::Checkpointed(_) => {
             ("checkpoint", "state written down; older records may go".to_owned())
@@ -76,7 +84,10 @@ pub(in crate::desk) fn told(event: &PostEvent, plan: &[PlanStep]) -> (&'static s
 
 /// A webhook's kind and sentence.
 pub(super) fn received(intake: &Intake) -> (&'static str, String) {
-    let Intake { event_type, source, event_id, .. } = intake;
+    let Intake { event_type, source, event_id, replay, .. } = intake;
+    if let Some(replay) = replay {
+        return ("replayed", format!("{event_type} once more, says {}, id {event_id}", replay.by));
+    }
     ("received", format!("{event_type} from {source}, id {event_id}"))
 }
 
@@ -87,6 +98,7 @@ pub(in crate::desk) const fn run_of(event: &PostEvent) -> Option<RunId> {
         | PostEvent::StepAsked { run, .. }
         | PostEvent::PostRead { run, .. }
         | PostEvent::StepSkipped { run, .. }
+        | PostEvent::StepHeld { run, .. }
         | PostEvent::EnrichmentAnswered { run, .. }
         | PostEvent::WriteIntended { run, .. }
         | PostEvent::WriteApplied { run, .. }
@@ -100,6 +112,7 @@ pub(in crate::desk) const fn run_of(event: &PostEvent) -> Option<RunId> {
         PostEvent::Accepted(_)
         | PostEvent::Ignored { .. }
         | PostEvent::Ended { .. }
+        | PostEvent::Erased { .. }
         | PostEvent::Checkpointed(_) => None,
     }
 }
@@ -142,6 +155,36 @@ pub(in crate::desk) fn failed(failure: &Failure, retry_at: Option<Timestamp>) ->
 /// A failure's code and cause.
 pub(in crate::desk) fn because(failure: &Failure) -> String {
     format!("{}: {}", failure.code, failure.cause)
+}
+
+/// Which budget has no room, and until when.
+pub(in crate::desk) fn withheld_words(withheld: &Withheld) -> String {
+    let period = match withheld.period {
+        Period::Day => "day",
+        Period::Month => "month",
+    };
+    let budget = &withheld.budget;
+    match withheld.until {
+        Some(at) => {
+            format!("the {period}'s budget of {budget} is used up, again from {}", rfc3339(at))
+        }
+        None => format!("one call may cost more than the {period}'s budget of {budget}: raise it"),
+    }
+}
+
+/// An operator's reason, as the end of a sentence.
+fn why(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
+}
+
+fn redo_words(redo: &Redo, plan: &[PlanStep]) -> String {
+    let from = redo.from.map(|step| format!(" from {}", step_name(plan, step)));
+    let named = |place: u8| step_name(plan, Step::Enrich(place));
+    let values = redo.values.iter().map(|(place, _)| format!(", with words for {}", named(*place)));
+    let providers = redo.providers.iter();
+    let providers =
+        providers.map(|(place, provider)| format!(", asking {provider} for {}", named(*place)));
+    from.into_iter().chain(values).chain(providers).collect()
 }
 
 fn accepted(incoming: &Incoming) -> String {

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use copydesk_core::access::Reach;
 use copydesk_eventlog::{EventLog, Filter, ReadError, Record, Sequence};
-use copydesk_proto::{PostKey, SiteId, Timestamp};
+use copydesk_proto::{PostKey, Timestamp};
 use uuid::Uuid;
 
 use super::outcome::outcomes;
-use super::{EventRow, ROWS_MAX};
+use super::{EventRow, Page, Place, ROWS_MAX};
 use crate::desk::journey::walk::PAGE;
 use crate::records::{INTAKE, Intake, Subjects, post_of};
 
@@ -32,18 +33,18 @@ const LOOKED_AT_MAX: usize = 45_000;
 /// Which events a list shows.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
-    /// Only of this site.
-    pub site: Option<SiteId>,
+    /// Only of these sites.
+    pub reach: Reach,
     /// Only of this post.
     pub post: Option<PostKey>,
     /// Only in this state.
     pub state: Option<String>,
-    /// Only older than the event at this position.
-    pub before: Option<Sequence>,
+    /// Only older than the event at this place.
+    pub before: Option<Place>,
 }
 
-/// The newest events, newest first: at most `limit` and [`ROWS_MAX`], from the last million
-/// positions of the log before `before`.
+/// The newest events, newest first: at most `limit` and [`ROWS_MAX`]. One look goes through a
+/// million positions of the log; a page may have few rows, or none, and still a next one.
 ///
 /// # Errors
 /// [`ReadError`] when the log cannot be read.
@@ -51,10 +52,10 @@ pub async fn events(
     log: &dyn EventLog,
     filter: &EventFilter,
     limit: usize,
-) -> Result<Vec<EventRow>, ReadError> {
+) -> Result<Page<EventRow>, ReadError> {
     let limit = limit.min(ROWS_MAX);
     let newest = log.last_sequence().await?.0;
-    let before = filter.before.map_or(u64::MAX, |position| position.0.saturating_sub(1));
+    let before = filter.before.map_or(u64::MAX, |place| place.0.saturating_sub(1));
     let mut end = before.min(newest);
     let oldest = end.saturating_sub(POSITIONS_MAX);
     // A webhook has about four records of decisions beside its own.
@@ -70,7 +71,9 @@ pub async fn events(
         width = width.saturating_mul(2);
     }
     rows.truncate(limit);
-    Ok(rows)
+    let last = rows.last().filter(|_| rows.len() == limit).map(|row: &EventRow| row.position);
+    let rest = last.unwrap_or(end + 1);
+    Ok(Page { rows, next: (rest > 1).then_some(Place(rest, 0)) })
 }
 
 /// The webhooks in `start+1..=end` that the filter wants, oldest first. Without a filter by
@@ -95,7 +98,7 @@ async fn window(
         at = last.sequence;
         for record in page.iter().filter(|record| record.sequence.0 <= end) {
             let Some(key) = post_of(&record.subject) else { continue };
-            if filter.site.as_ref().is_some_and(|site| *site != key.site) {
+            if !filter.reach.has_post(&key) {
                 continue;
             }
             rows.push_back(row(record, key));

@@ -2,6 +2,7 @@
 //! what a post or an answer says. Times are the writers' clocks: for display, never for order.
 
 mod events;
+mod groups;
 mod outcome;
 mod posts;
 #[cfg(test)]
@@ -9,12 +10,26 @@ mod posts;
 mod tests;
 
 pub use events::{EventFilter, event, events};
-pub use posts::{PostFilter, dead_letters, post, posts};
+pub use groups::{DeadLetterGroup, dead_letter_groups};
+pub use posts::{PostFilter, dead_letters, each_dead_letter, post, posts, state};
 
 use copydesk_proto::{PostKey, Timestamp};
 
 /// Most rows of one answer.
 pub const ROWS_MAX: usize = 1_000;
+
+/// A part of a list, and where the rest of it begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<Row> {
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// What the next look takes as `before`; `None` when this was the last part.
+    pub next: Option<Place>,
+}
+
+/// A place in a list: a position in the log, and the run for lists with several rows of a post.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place(pub u64, pub u64);
 
 /// One event: a verified webhook and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +49,7 @@ pub struct EventRow {
     /// Foreign id as sent; empty for WordPress posts.
     pub external_id: String,
     /// `unconsidered` (no decision yet), `accepted` (in the queue), `working`, `waiting` (for its
-    /// next try), `dead` (for an operator); or how it ended: `applied`, `kept`, `suggested`,
+    /// next try), `held` (for money), `dead` (for an operator); or how it ended: `applied`, `kept`, `suggested`,
     /// `unchanged`, `superseded`, `duplicate`, `filtered`, `gone`, `dropped`; or `ended` when the
     /// decisions about it are trimmed, and `unreadable` when this release cannot read it.
     pub state: &'static str,
@@ -47,7 +62,7 @@ pub struct EventRow {
 pub struct PostRow {
     /// Which.
     pub key: PostKey,
-    /// `idle`, `waiting`, `reading`, `enriching`, `writing`, `retrying`, `dead`; `unreadable`
+    /// `idle`, `waiting`, `reading`, `enriching`, `writing`, `budget`, `retrying`, `dead`; `unreadable`
     /// when this release cannot read its last decision, and then the numbers are 0.
     pub state: String,
     /// Highest intake position considered.
@@ -97,13 +112,13 @@ pub struct RunDetail {
 pub struct StepDetail {
     /// `read`, `write`, or the enrichment's name.
     pub name: String,
-    /// `idle`, `asked`, `waiting`, `done` or `failed`.
+    /// `idle`, `asked`, `waiting`, `held`, `done` or `failed`.
     pub phase: &'static str,
     /// Tries so far.
     pub attempts: u32,
-    /// When it is tried again; only while `waiting`.
+    /// When it is tried again; only while `waiting` or `held`.
     pub until: Option<Timestamp>,
-    /// Why it is `failed`; else empty.
+    /// Why it is `waiting`, `held` or `failed`; else empty.
     pub cause: String,
 }
 
@@ -124,4 +139,10 @@ pub struct DeadLetterRow {
     pub at: Timestamp,
     /// Answers paid for that another try will use.
     pub paid: usize,
+    /// Enrichments that another try may have to ask for.
+    pub unpaid: Vec<String>,
+    /// Who sent the event.
+    pub source: String,
+    /// The route it took.
+    pub route: String,
 }

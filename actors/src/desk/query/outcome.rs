@@ -80,7 +80,7 @@ impl Outcomes {
             PostEvent::Ignored { incoming, end } => self.ended(incoming.position, end),
             PostEvent::Ended { position, end } => self.ended(*position, end),
             PostEvent::RunEnded { run, end } => self.ended(run.0, end),
-            PostEvent::DeadLetterDropped { run, by } => {
+            PostEvent::DeadLetterDropped { run, by, .. } => {
                 self.ended(run.0, &End::Dropped { by: by.clone() });
             }
             PostEvent::RunStarted { run, .. }
@@ -93,7 +93,10 @@ impl Outcomes {
             PostEvent::DeadLettered { run, failure, .. } => {
                 self.stands(run.0, "dead", words::because(failure));
             }
-            PostEvent::RetryRequested { run, by } => {
+            PostEvent::StepHeld { run, withheld, .. } => {
+                self.stands(run.0, "held", words::withheld_words(withheld));
+            }
+            PostEvent::RetryRequested { run, by, .. } => {
                 self.stands(run.0, "waiting", format!("to be tried again, says {by}"));
             }
             PostEvent::Checkpointed(state) => self.checkpoint(state),
@@ -102,7 +105,8 @@ impl Outcomes {
             | PostEvent::EnrichmentAnswered { .. }
             | PostEvent::WriteIntended { .. }
             | PostEvent::WriteApplied { .. }
-            | PostEvent::WriteRefused { .. } => {}
+            | PostEvent::WriteRefused { .. }
+            | PostEvent::Erased { .. } => {}
         }
     }
 

@@ -1,63 +1,64 @@
 //! Posts and dead letters, from the last decision of each post.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use copydesk_core::post::{DeadLetter, IntakePosition, Phase, PostState, Run, evolve};
+use copydesk_core::access::Reach;
+use copydesk_core::post::{DeadLetter, Phase, PostState, Run, evolve};
 use copydesk_eventlog::{EventLog, Filter, ReadError, Record, Sequence};
 use copydesk_proto::{PostKey, SiteId, Timestamp};
 use futures::StreamExt;
 
-use super::{DeadLetterRow, PostDetail, PostRow, ROWS_MAX, RunDetail, StepDetail};
+use super::{DeadLetterRow, Page, Place, PostDetail, PostRow, ROWS_MAX, RunDetail, StepDetail};
 use crate::desk::journey::walk::{corrupt, walk};
-use crate::desk::journey::words::step_name;
+use crate::desk::journey::words::{self, step_name};
 use crate::records::{DECISIONS, Decision, Subjects, post_of};
 
-/// Posts with dead letters that one list loads; each takes about a millisecond.
-const DEAD_POSTS_MAX: usize = 10_000;
+/// Posts with dead letters that one look loads; each takes about a millisecond.
+pub(super) const DEAD_POSTS_MAX: usize = 10_000;
 
 /// Which posts or dead letters a list shows.
 #[derive(Debug, Clone, Default)]
 pub struct PostFilter {
-    /// Only of this site.
-    pub site: Option<SiteId>,
+    /// Only of these sites.
+    pub reach: Reach,
+    /// Only of this post.
+    pub post: Option<PostKey>,
     /// Only posts in this state; says nothing about dead letters.
     pub state: Option<String>,
-    /// Only what happened last, or died, before this time.
-    pub before: Option<Timestamp>,
+    /// Only dead letters with this code; says nothing about posts.
+    pub code: Option<String>,
+    /// Only what comes after this place in the list.
+    pub before: Option<Place>,
 }
 
 impl PostFilter {
-    fn wants_site(&self, key: &PostKey) -> bool {
-        self.site.as_ref().is_none_or(|site| *site == key.site)
-    }
-
-    fn wants_time(&self, at: Timestamp) -> bool {
-        self.before.is_none_or(|before| at < before)
+    fn wants(&self, key: &PostKey, last: Sequence) -> bool {
+        self.reach.has_post(key)
+            && self.post.as_ref().is_none_or(|post| post == key)
+            && self.before.is_none_or(|before| last.0 <= before.0)
     }
 }
 
-/// Rows sorted by time, of which only the newest stay.
+/// Rows by the position of their post's last decision, of which only the newest stay.
 struct Newest<Row> {
-    /// By time and by a position in the log, which is unique.
-    rows: BTreeMap<(Timestamp, u64), Row>,
+    rows: BTreeMap<u64, Row>,
     limit: usize,
+    cut: bool,
 }
 
 impl<Row> Newest<Row> {
-    fn of(limit: usize) -> Self {
-        Self { rows: BTreeMap::new(), limit: limit.min(ROWS_MAX) }
+    const fn of(limit: usize) -> Self {
+        Self { rows: BTreeMap::new(), limit, cut: false }
     }
 
-    fn push(&mut self, order: (Timestamp, u64), row: Row) {
-        self.rows.insert(order, row);
+    fn push(&mut self, position: u64, row: Row) {
+        self.rows.insert(position, row);
         if self.rows.len() > self.limit {
             self.rows.pop_first();
+            self.cut = true;
         }
-    }
-
-    fn newest_first(self) -> Vec<Row> {
-        self.rows.into_values().rev().collect()
     }
 }
 
@@ -70,21 +71,27 @@ pub async fn posts(
     log: &dyn EventLog,
     filter: &PostFilter,
     limit: usize,
-) -> Result<Vec<PostRow>, ReadError> {
-    let mut newest = Newest::of(limit);
+) -> Result<Page<PostRow>, ReadError> {
+    let mut newest = Newest::of(limit.min(ROWS_MAX));
     let mut last = log.last_per_subject(Filter(Some(DECISIONS)));
     while let Some(record) = last.next().await {
         let record = record?;
-        let Some(key) = post_of(&record.subject).filter(|key| filter.wants_site(key)) else {
+        let Some(key) = post_of(&record.subject).filter(|key| filter.wants(key, record.sequence))
+        else {
             continue;
         };
+        // A place is the last row that was shown.
+        if filter.before.is_some_and(|before| before.0 == record.sequence.0) {
+            continue;
+        }
         let row = row(key, &record);
-        let wanted = filter.state.as_ref().is_none_or(|state| *state == row.state);
-        if wanted && filter.wants_time(row.last_at) {
-            newest.push((row.last_at, record.sequence.0), row);
+        if filter.state.as_ref().is_none_or(|state| *state == row.state) {
+            newest.push(record.sequence.0, row);
         }
     }
-    Ok(newest.newest_first())
+    let oldest = newest.rows.keys().next().map(|position| Place(*position, 0));
+    let next = oldest.filter(|_| newest.cut);
+    Ok(Page { rows: newest.rows.into_values().rev().collect(), next })
 }
 
 /// One post with its work; `None` when nothing was decided about it.
@@ -103,8 +110,8 @@ pub async fn post(log: &dyn EventLog, key: &PostKey) -> Result<Option<PostDetail
     }))
 }
 
-/// What waits for an operator, newest first: at most `limit` and [`ROWS_MAX`], of at most 10,000
-/// posts with dead letters. Only these posts are loaded.
+/// What waits for an operator, the post last touched first: at most `limit` and [`ROWS_MAX`], of
+/// the 10,000 posts with dead letters last touched. Only as many posts are loaded as are shown.
 ///
 /// # Errors
 /// [`ReadError`] when the log cannot be read, or this release cannot read the history of one of
@@ -113,33 +120,83 @@ pub async fn dead_letters(
     log: &dyn EventLog,
     filter: &PostFilter,
     limit: usize,
-) -> Result<Vec<DeadLetterRow>, ReadError> {
-    let mut newest = Newest::of(limit);
-    let mut loaded = 0;
+) -> Result<Page<DeadLetterRow>, ReadError> {
+    let limit = limit.min(ROWS_MAX);
+    let mut rows = Vec::new();
+    let posts = dead_posts(log, filter).await?;
+    for (position, key) in posts.into_iter().rev() {
+        let Some((mut state, _)) = fold(log, &key).await? else { continue };
+        state.dead.make_contiguous().sort_by_key(|dead| Reverse(dead.run.id));
+        for dead in &state.dead {
+            let place = Place(position, dead.run.id.0.0);
+            let wanted = filter.code.as_ref().is_none_or(|code| *code == dead.failure.code)
+                && filter.before.is_none_or(|before| place < before);
+            if wanted && rows.len() < limit {
+                rows.push((place, dead_letter(&key, dead)));
+            } else if wanted {
+                let next = rows.last().map(|(place, _)| *place);
+                return Ok(Page { rows: rows.into_iter().map(|(_, row)| row).collect(), next });
+            }
+        }
+    }
+    Ok(Page { rows: rows.into_iter().map(|(_, row)| row).collect(), next: None })
+}
+
+/// The posts with dead letters, by the position of their last decision.
+pub(super) async fn dead_posts(
+    log: &dyn EventLog,
+    filter: &PostFilter,
+) -> Result<BTreeMap<u64, PostKey>, ReadError> {
+    let mut newest = Newest::of(DEAD_POSTS_MAX);
     let mut last = log.last_per_subject(Filter(Some(DECISIONS)));
     while let Some(record) = last.next().await {
         let record = record?;
-        let Some(key) = post_of(&record.subject).filter(|key| filter.wants_site(key)) else {
-            continue;
-        };
+        let key = post_of(&record.subject).filter(|key| filter.wants(key, record.sequence));
+        if let Some(key) = key
+            && row(key.clone(), &record).dead > 0
+        {
+            newest.push(record.sequence.0, key);
+        }
+    }
+    Ok(newest.rows)
+}
+
+/// Shows every dead letter of a site, in no promised order; each post with some is loaded.
+///
+/// # Errors
+/// As [`dead_letters`].
+pub async fn each_dead_letter(
+    log: &dyn EventLog,
+    site: Option<&SiteId>,
+    mut show: impl FnMut(DeadLetterRow) + Send,
+) -> Result<(), ReadError> {
+    let mut last = log.last_per_subject(Filter(Some(DECISIONS)));
+    while let Some(record) = last.next().await {
+        let record = record?;
+        let wanted = |key: &PostKey| site.is_none_or(|site| *site == key.site);
+        let Some(key) = post_of(&record.subject).filter(wanted) else { continue };
         if row(key.clone(), &record).dead == 0 {
             continue;
         }
         let Some((state, _)) = fold(log, &key).await? else { continue };
-        for dead in state.dead.iter().filter(|dead| filter.wants_time(dead.at)) {
-            let IntakePosition(run) = dead.run.id.0;
-            newest.push((dead.at, run), dead_letter(&key, dead));
-        }
-        loaded += 1;
-        if loaded == DEAD_POSTS_MAX {
-            break;
-        }
+        state.dead.iter().for_each(|dead| show(dead_letter(&key, dead)));
     }
-    Ok(newest.newest_first())
+    Ok(())
+}
+
+/// A post's state; `None` when nothing was decided about it.
+///
+/// # Errors
+/// As [`post`].
+pub async fn state(log: &dyn EventLog, key: &PostKey) -> Result<Option<PostState>, ReadError> {
+    Ok(fold(log, key).await?.map(|(state, _)| state))
 }
 
 /// A post's state and its last decision.
-async fn fold(log: &dyn EventLog, key: &PostKey) -> Result<Option<(PostState, Record)>, ReadError> {
+pub(super) async fn fold(
+    log: &dyn EventLog,
+    key: &PostKey,
+) -> Result<Option<(PostState, Record)>, ReadError> {
     let mut state = PostState::default();
     let mut last = None;
     let mut unreadable = None;
@@ -192,7 +249,10 @@ fn run_detail(run: &Run) -> RunDetail {
         let (phase, until, cause) = match &progress.phase {
             Phase::Idle => ("idle", None, String::new()),
             Phase::Asked => ("asked", None, String::new()),
-            Phase::Waiting { until } => ("waiting", Some(*until), String::new()),
+            Phase::Waiting { until, because } => {
+                ("waiting", Some(*until), because.as_ref().map(words::because).unwrap_or_default())
+            }
+            Phase::Held(withheld) => ("held", withheld.until, words::withheld_words(withheld)),
             Phase::Done => ("done", None, String::new()),
             Phase::Failed(failure) => ("failed", None, failure.cause.clone()),
         };
@@ -217,5 +277,14 @@ fn dead_letter(key: &PostKey, dead: &DeadLetter) -> DeadLetterRow {
         cause: dead.failure.cause.clone(),
         at: dead.at,
         paid: dead.run.steps.iter().filter(|step| step.answer.is_some()).count(),
+        unpaid: dead
+            .run
+            .steps
+            .iter()
+            .filter(|step| step.progress.phase != Phase::Done)
+            .map(|step| step.plan.enrichment.to_string())
+            .collect(),
+        source: dead.run.incoming.source.to_string(),
+        route: dead.run.incoming.route.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }

@@ -1,3 +1,4 @@
+use copydesk_core::access::Reach;
 use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_core::post::{PostCommand, PostEvent};
 use copydesk_eventlog::{EventLog, NewRecord, Sequence};
@@ -11,7 +12,25 @@ fn key(text: &str) -> PostKey {
 }
 
 fn listed(room: &Newsroom, filter: &EventFilter, limit: usize) -> Vec<EventRow> {
-    now(events(&room.log, filter, limit)).unwrap()
+    now(events(&room.log, filter, limit)).unwrap().rows
+}
+
+fn of_site(name: &str) -> Reach {
+    Reach::Desk.narrowed(Some(name.parse().unwrap()))
+}
+
+/// Every page of a list, from the first to the last.
+fn walk<Row>(limit: usize, look: impl Fn(Option<Place>) -> Page<Row>) -> Vec<Row> {
+    let (mut rows, mut before) = (Vec::new(), None);
+    loop {
+        let page = look(before);
+        assert!(page.rows.len() <= limit);
+        rows.extend(page.rows);
+        before = page.next;
+        if before.is_none() {
+            return rows;
+        }
+    }
 }
 
 /// Position, state and cause of each event, newest first.
@@ -21,11 +40,16 @@ fn states(room: &Newsroom) -> Vec<(u64, &'static str, String)> {
 }
 
 fn give_up(position: u64) -> Vec<PostCommand> {
-    vec![PostCommand::Drop { run: run(position), by: "ann".to_owned() }]
+    vec![PostCommand::Drop { run: run(position), by: "ann".to_owned(), reason: String::new() }]
 }
 
 fn retry(position: u64) -> Vec<PostCommand> {
-    vec![PostCommand::Retry { run: run(position), by: "ann".to_owned() }]
+    vec![PostCommand::Retry {
+        run: run(position),
+        by: "ann".to_owned(),
+        reason: String::new(),
+        redo: copydesk_core::post::Redo::default(),
+    }]
 }
 
 #[test]
@@ -96,7 +120,7 @@ fn dead_letters_are_seen_retried_and_dropped() {
     let cause = "provider_key_refused: the key is refused; renew it";
     assert_eq!(states(&room)[1], (second, "dead", cause.to_owned()));
 
-    let all = || now(dead_letters(&room.log, &PostFilter::default(), 10)).unwrap();
+    let all = || now(dead_letters(&room.log, &PostFilter::default(), 10)).unwrap().rows;
     let row = |run, ms| DeadLetterRow {
         post: key("news/1"),
         run,
@@ -106,14 +130,23 @@ fn dead_letters_are_seen_retried_and_dropped() {
         at: Timestamp(NOON + ms),
         // The other enrichment was answered; its answer is not asked for again.
         paid: 1,
+        unpaid: vec!["summary".to_owned()],
+        source: "blog".to_owned(),
+        route: "every".to_owned(),
     };
     assert_eq!(all(), [row(second, 1_000), row(first, 0)]);
-    let of = |filter: PostFilter, limit| now(dead_letters(&room.log, &filter, limit)).unwrap();
-    assert_eq!(of(PostFilter::default(), 1), [row(second, 1_000)]);
-    let before = Some(Timestamp(NOON + 1_000));
-    assert_eq!(of(PostFilter { before, ..PostFilter::default() }, 9), [row(first, 0)]);
-    let site = Some("other".parse().unwrap());
-    assert_eq!(of(PostFilter { site, ..PostFilter::default() }, 9), []);
+    let of = |filter: PostFilter, limit| {
+        walk(limit, |before| {
+            let filter = PostFilter { before, ..filter.clone() };
+            now(dead_letters(&room.log, &filter, limit)).unwrap()
+        })
+    };
+    let none = PostFilter::default;
+    assert_eq!(of(none(), 1), [row(second, 1_000), row(first, 0)]);
+    assert_eq!(of(PostFilter { reach: of_site("other"), ..none() }, 9), []);
+    assert_eq!(of(PostFilter { post: Some(key("news/2")), ..none() }, 9), []);
+    assert_eq!(of(PostFilter { post: Some(key("news/1")), ..none() }, 9).len(), 2);
+    assert_eq!(of(PostFilter { code: Some("wp_gone".to_owned()), ..none() }, 9), []);
 
     room.turn("news/1", give_up(second)).unwrap();
     assert_eq!(states(&room)[1], (second, "dropped", "dropped by ann".to_owned()));
@@ -121,7 +154,36 @@ fn dead_letters_are_seen_retried_and_dropped() {
     assert_eq!(states(&room)[2].1, "working");
     room.settle("news/1");
     assert_eq!(states(&room)[2].1, "applied");
-    assert_eq!(now(dead_letters(&room.log, &PostFilter::default(), 10)).unwrap(), []);
+    assert_eq!(now(dead_letters(&room.log, &PostFilter::default(), 10)).unwrap().rows, []);
+}
+
+#[test]
+fn dead_letters_of_one_cause_are_one_group() {
+    let mut room = Newsroom::new();
+    room.dead_letter("news/1", "a");
+    room.dead_letter("news/1", "b");
+    room.wait(1_000);
+    room.dead_letter("news/2", "a");
+    room.dead_letter("other/1", "a");
+    let groups = |filter: PostFilter| now(dead_letter_groups(&room.log, &filter)).unwrap();
+    let [news, other] = groups(PostFilter::default()).try_into().unwrap();
+    assert_eq!((news.site.as_str(), news.posts, news.letters), ("news", 2, 3));
+    assert_eq!(
+        (news.code.as_str(), news.cause.as_str()),
+        ("provider_key_refused", "the key is refused; renew it")
+    );
+    assert_eq!((news.first_at, news.last_at), (Timestamp(NOON), Timestamp(NOON + 1_000)));
+    assert_eq!((other.posts, other.example), (1, key("other/1")));
+    let one = groups(PostFilter { reach: of_site("other"), ..PostFilter::default() });
+    assert_eq!(one.len(), 1);
+    let none = groups(PostFilter { code: Some("wp_gone".to_owned()), ..PostFilter::default() });
+    assert_eq!(none, []);
+}
+
+#[test]
+fn causes_that_differ_in_numbers_are_one() {
+    assert_eq!(groups::without_numbers("3 of 17, 5"), "0 of 0, 0");
+    assert_eq!(groups::without_numbers("none"), "none");
 }
 
 #[test]
@@ -145,25 +207,21 @@ fn lists_go_on_where_they_ended() {
         })
         .collect();
     expected.reverse();
-    let walk = |filter: EventFilter, limit: usize| {
-        let mut filter = filter;
-        let mut found = Vec::new();
-        loop {
-            let page = listed(&room, &filter, limit);
-            let Some(last) = page.last() else { return found };
-            filter.before = Some(Sequence(last.position));
-            found.extend(page.into_iter().map(|row| row.position));
-        }
+    let walk = |filter: EventFilter, limit: usize| -> Vec<u64> {
+        let rows = walk(limit, |before| {
+            now(events(&room.log, &EventFilter { before, ..filter.clone() }, limit)).unwrap()
+        });
+        rows.into_iter().map(|row| row.position).collect()
     };
     for limit in [1, 7, 499, 5_000] {
         assert_eq!(walk(EventFilter::default(), limit), expected, "by {limit}");
     }
     let other: Vec<u64> = expected.iter().rev().copied().step_by(5).collect();
     let other: Vec<u64> = other.into_iter().rev().collect();
-    let site = || Some("other".parse().unwrap());
-    assert_eq!(walk(EventFilter { site: site(), ..EventFilter::default() }, 9), other);
+    let reach = || of_site("other");
+    assert_eq!(walk(EventFilter { reach: reach(), ..EventFilter::default() }, 9), other);
     let applied = Some("applied".to_owned());
-    let filter = EventFilter { site: site(), state: applied, ..EventFilter::default() };
+    let filter = EventFilter { reach: reach(), state: applied, ..EventFilter::default() };
     assert_eq!(walk(filter, 9), other);
     let dead = Some("dead".to_owned());
     assert!(walk(EventFilter { state: dead, ..EventFilter::default() }, 9).is_empty());
@@ -252,19 +310,20 @@ fn posts_are_listed_by_what_happened_last() {
     room.wait(1_000);
     room.dead_letter("news/1", "b");
     let list = |filter: PostFilter, limit| -> Vec<String> {
-        let rows = now(posts(&room.log, &filter, limit)).unwrap();
+        let rows = now(posts(&room.log, &filter, limit)).unwrap().rows;
         rows.iter().map(|row| format!("{} {}", row.key, row.state)).collect()
     };
     let none = PostFilter::default;
     assert_eq!(list(none(), 9), ["news/1 dead", "other/3 idle", "news/2 enriching"]);
     assert_eq!(list(none(), 2), ["news/1 dead", "other/3 idle"]);
-    let site = Some("news".parse().unwrap());
-    assert_eq!(list(PostFilter { site, ..none() }, 9), ["news/1 dead", "news/2 enriching"]);
+    let reach = of_site("news");
+    assert_eq!(list(PostFilter { reach, ..none() }, 9), ["news/1 dead", "news/2 enriching"]);
     let state = Some("idle".to_owned());
     assert_eq!(list(PostFilter { state, ..none() }, 9), ["other/3 idle"]);
-    let before = Some(Timestamp(NOON + 3_000));
-    assert_eq!(list(PostFilter { before, ..none() }, 9), ["news/2 enriching"]);
-    let rows = now(posts(&room.log, &none(), 1)).unwrap();
+    let all = walk(1, |before| now(posts(&room.log, &PostFilter { before, ..none() }, 1)).unwrap());
+    assert_eq!(all.len(), 3);
+    assert_eq!(all[2].key, key("news/2"));
+    let rows = now(posts(&room.log, &none(), 1)).unwrap().rows;
     let PostRow { waiting, dead, events, last_at, wake_at, considered, .. } = &rows[0];
     let latest = room.log.last_sequence();
     assert!(*considered > 0 && now(latest).unwrap().0 > *considered);
@@ -316,10 +375,10 @@ fn a_post_of_a_later_release_hides_no_other() {
     let record = intake.record(&key("news/2"));
     room.append(NewRecord { payload: b"\xff".as_slice().into(), ..record });
 
-    let rows = now(posts(&room.log, &PostFilter::default(), 9)).unwrap();
+    let rows = now(posts(&room.log, &PostFilter::default(), 9)).unwrap().rows;
     let states: Vec<_> = rows.iter().map(|row| (row.key.to_string(), row.state.as_str())).collect();
     assert_eq!(states, [("news/2".to_owned(), "unreadable"), ("news/1".to_owned(), "dead")]);
-    assert_eq!(now(dead_letters(&room.log, &PostFilter::default(), 9)).unwrap().len(), 1);
+    assert_eq!(now(dead_letters(&room.log, &PostFilter::default(), 9)).unwrap().rows.len(), 1);
     let rows = listed(&room, &EventFilter::default(), 9);
     assert_eq!((rows[0].state, &rows[0].event_id), ("unreadable", &intake.event_id));
     assert_eq!(rows[1].state, "dead");

@@ -187,7 +187,8 @@ impl PostAudit {
                 }
                 self.open.entry(run.0).and_modify(|open| open.is_dead = true);
             }
-            PostEvent::RetryRequested { run, .. } => {
+            PostEvent::RetryRequested { run, redo, .. } => {
+                self.paid_anew(*run, redo.from);
                 self.open.entry(run.0).and_modify(|open| open.is_dead = false);
             }
             PostEvent::RunResumed { run } => {
@@ -196,9 +197,10 @@ impl PostAudit {
                     findings.add("run", text);
                 }
             }
-            PostEvent::DeadLetterDropped { run, by } => {
+            PostEvent::DeadLetterDropped { run, by, .. } => {
                 self.end(run.0, &End::Dropped { by: by.clone() }, findings);
             }
+            PostEvent::Erased { .. } => self.paid.clear(),
             PostEvent::Checkpointed(state) => {
                 if **state != self.state {
                     let text = "the checkpoint is not what the events before it give".to_owned();
@@ -209,6 +211,7 @@ impl PostAudit {
             PostEvent::PostRead { run, .. }
             | PostEvent::StepSkipped { run, .. }
             | PostEvent::WriteRefused { run, .. }
+            | PostEvent::StepHeld { run, .. }
             | PostEvent::AttemptFailed { run, .. } => {
                 self.at_work(*run, "it is answered", findings);
             }
@@ -278,6 +281,17 @@ impl PostAudit {
             paid.pop_front();
         }
         paid.push_back(work);
+    }
+
+    /// An operator may ask for an enrichment once more: its answer for this text is not at hand.
+    fn paid_anew(&mut self, run: RunId, from: Option<Step>) {
+        let Some(Step::Enrich(place)) = from else { return };
+        let Some(dead) = self.state.dead.iter().find(|d| d.run.id == run) else { return };
+        let Some(step) = dead.run.steps.get(usize::from(place)) else { return };
+        let hash = dead.run.input.map(|input| input.hash);
+        if let Some(paid) = self.paid.get_mut(&step.plan.enrichment) {
+            paid.retain(|(paid, _)| Some(*paid) != hash);
+        }
     }
 
     fn ask(&self, run: RunId, step: Step, findings: &mut Findings) {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use copydesk_core::content::{Field, FieldValue, PostText};
 use copydesk_core::failure::Failure;
-use copydesk_proto::TraceContext;
+use copydesk_core::post::Lane;
+use copydesk_proto::{SiteId, TraceContext};
 use futures::future::BoxFuture;
 
 use super::recipe::Recipe;
@@ -23,6 +24,10 @@ pub struct Question {
     pub field: Field,
     /// The post, and the site's terms.
     pub text: Arc<PostText>,
+    /// Whose post: calls of different sites take turns.
+    pub site: SiteId,
+    /// Live work goes before backfill.
+    pub lane: Lane,
     /// Constant over all tries of this job, so that a service may recognise a repeat.
     pub call_id: String,
     /// The trace this call belongs to.
@@ -76,6 +81,10 @@ pub trait Provider: Send + Sync + 'static {
 
     /// Asks the question.
     fn ask<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Reply, Failure>>;
+
+    /// The most that the question may cost, in millionths of a dollar: what is reserved for it.
+    /// An upper bound, for the budget stands on it; 0 for what is free.
+    fn cost_max_microdollars(&self, question: &Question) -> u64;
 }
 
 /// What tokens cost, in millionths of a dollar per million tokens: $0.15 is 150,000.
@@ -96,6 +105,12 @@ impl Prices {
             + u128::from(output_tokens) * u128::from(self.output_microdollars_per_million);
         u64::try_from(cost.div_ceil(1_000_000)).unwrap_or(u64::MAX)
     }
+}
+
+/// Tokens of a text at most: every token stands for at least a byte.
+#[must_use]
+pub fn tokens_max(text_bytes: usize) -> u32 {
+    u32::try_from(text_bytes).unwrap_or(u32::MAX)
 }
 
 /// Tokens of a text when the service does not say: one per four bytes is high for English and

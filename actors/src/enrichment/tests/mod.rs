@@ -30,6 +30,8 @@ fn question_about(recipe: Recipe, content: &str) -> Question {
         recipe,
         field: recipe.field(),
         text: Arc::new(text),
+        site: "news".parse().unwrap(),
+        lane: copydesk_core::post::Lane::Live,
         call_id: "call-7".to_owned(),
         trace: None,
         max_output_tokens: recipe.output_tokens_max(),

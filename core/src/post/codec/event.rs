@@ -5,11 +5,11 @@ use v1::post_event::Kind;
 
 use super::{
     DecodeError, Decoded, all, decode_answer, decode_end, decode_failure, decode_incoming,
-    decode_input, decode_plan, decode_stored, decode_write, encode_answer, encode_end,
-    encode_failure, encode_incoming, encode_input, encode_plan, encode_stored, encode_write, parse,
-    require, step, step_number,
+    decode_input, decode_plan, decode_stored, decode_value, decode_withheld, decode_write,
+    encode_answer, encode_end, encode_failure, encode_incoming, encode_input, encode_plan,
+    encode_stored, encode_value, encode_withheld, encode_write, parse, require, step, step_number,
 };
-use crate::post::event::{IntakePosition, PostEvent, RunId, WriteNumber};
+use crate::post::event::{Asked, IntakePosition, PostEvent, Redo, RunId, WriteNumber};
 
 /// The event as stored.
 #[must_use]
@@ -45,12 +45,13 @@ pub fn encode_event(event: &PostEvent) -> v1::PostEvent {
         PostEvent::StepSkipped { run, step } => {
             Kind::StepSkipped(v1::StepSkipped { run: run.0.0, step: u32::from(*step) })
         }
-        PostEvent::EnrichmentAnswered { run, step, answer, reused } => {
+        PostEvent::EnrichmentAnswered { run, step, answer, reused, of } => {
             Kind::EnrichmentAnswered(v1::EnrichmentAnswered {
                 run: run.0.0,
                 step: u32::from(*step),
                 answer: Some(encode_answer(answer)),
                 reused: *reused,
+                of: of.as_ref().map(encode_asked),
             })
         }
         PostEvent::WriteIntended { run, write, fields } => Kind::WriteIntended(v1::WriteIntended {
@@ -70,7 +71,12 @@ pub fn encode_event(event: &PostEvent) -> v1::PostEvent {
         PostEvent::WriteRefused { run, write } => {
             Kind::WriteRefused(v1::WriteRefused { run: run.0.0, write: write.0 })
         }
-        PostEvent::AttemptFailed { run, step, attempt, failure, retry_at, at } => {
+        PostEvent::StepHeld { run, step, withheld } => Kind::StepHeld(v1::StepHeld {
+            run: run.0.0,
+            step: step_number(*step),
+            withheld: Some(encode_withheld(withheld)),
+        }),
+        PostEvent::AttemptFailed { run, step, attempt, failure, retry_at, at, of } => {
             Kind::AttemptFailed(v1::AttemptFailed {
                 run: run.0.0,
                 step: step_number(*step),
@@ -78,6 +84,7 @@ pub fn encode_event(event: &PostEvent) -> v1::PostEvent {
                 failure: Some(encode_failure(failure)),
                 retry_at_ms: retry_at.map(|t| t.0),
                 at_ms: at.0,
+                of: of.as_ref().map(encode_asked),
             })
         }
         PostEvent::RunEnded { run, end } => {
@@ -91,12 +98,16 @@ pub fn encode_event(event: &PostEvent) -> v1::PostEvent {
                 at_ms: at.0,
             })
         }
-        PostEvent::RetryRequested { run, by } => {
-            Kind::RetryRequested(v1::OperatorAct { run: run.0.0, by: by.clone() })
+        PostEvent::RetryRequested { run, by, reason, redo } => {
+            let redo = (*redo != Redo::default()).then(|| encode_redo(redo));
+            Kind::RetryRequested(operator_act(*run, by, reason, redo))
         }
         PostEvent::RunResumed { run } => Kind::RunResumed(v1::RunResumed { run: run.0.0 }),
-        PostEvent::DeadLetterDropped { run, by } => {
-            Kind::DeadLetterDropped(v1::OperatorAct { run: run.0.0, by: by.clone() })
+        PostEvent::DeadLetterDropped { run, by, reason } => {
+            Kind::DeadLetterDropped(operator_act(*run, by, reason, None))
+        }
+        PostEvent::Erased { by, reason } => {
+            Kind::Erased(operator_act(RunId(IntakePosition(0)), by, reason, None))
         }
         PostEvent::Checkpointed(state) => Kind::Checkpointed(super::encode_state(state)),
     };
@@ -142,6 +153,7 @@ pub fn decode_event(stored: &v1::PostEvent) -> Result<PostEvent, DecodeError> {
             step: place(e.step)?,
             answer: decode_answer(require(e.answer.as_ref(), "answer")?)?,
             reused: e.reused,
+            of: e.of.as_ref().map(decode_asked).transpose()?,
         },
         Kind::WriteIntended(e) => PostEvent::WriteIntended {
             run: run(e.run),
@@ -165,6 +177,12 @@ pub fn decode_event(stored: &v1::PostEvent) -> Result<PostEvent, DecodeError> {
             failure: decode_failure(e.failure.as_ref())?,
             retry_at: e.retry_at_ms.map(Timestamp),
             at: Timestamp(e.at_ms),
+            of: e.of.as_ref().map(decode_asked).transpose()?,
+        },
+        Kind::StepHeld(e) => PostEvent::StepHeld {
+            run: run(e.run),
+            step: step(e.step)?,
+            withheld: decode_withheld(e.withheld.as_ref())?,
         },
         Kind::RunEnded(e) => {
             PostEvent::RunEnded { run: run(e.run), end: decode_end(e.end.as_ref())? }
@@ -175,12 +193,67 @@ pub fn decode_event(stored: &v1::PostEvent) -> Result<PostEvent, DecodeError> {
             failure: decode_failure(e.failure.as_ref())?,
             at: Timestamp(e.at_ms),
         },
-        Kind::RetryRequested(e) => PostEvent::RetryRequested { run: run(e.run), by: e.by.clone() },
+        Kind::RetryRequested(e) => PostEvent::RetryRequested {
+            run: run(e.run),
+            by: e.by.clone(),
+            reason: e.reason.clone(),
+            redo: e.redo.as_ref().map(decode_redo).transpose()?.unwrap_or_default(),
+        },
         Kind::RunResumed(e) => PostEvent::RunResumed { run: run(e.run) },
-        Kind::DeadLetterDropped(e) => {
-            PostEvent::DeadLetterDropped { run: run(e.run), by: e.by.clone() }
-        }
+        Kind::DeadLetterDropped(e) => PostEvent::DeadLetterDropped {
+            run: run(e.run),
+            by: e.by.clone(),
+            reason: e.reason.clone(),
+        },
+        Kind::Erased(e) => PostEvent::Erased { by: e.by.clone(), reason: e.reason.clone() },
         Kind::Checkpointed(state) => PostEvent::Checkpointed(Box::new(super::decode_state(state)?)),
+    })
+}
+
+fn operator_act(run: RunId, by: &str, reason: &str, redo: Option<v1::Redo>) -> v1::OperatorAct {
+    v1::OperatorAct { run: run.0.0, by: by.to_owned(), reason: reason.to_owned(), redo }
+}
+
+fn encode_redo(redo: &Redo) -> v1::Redo {
+    v1::Redo {
+        from: redo.from.map(step_number),
+        values: redo
+            .values
+            .iter()
+            .map(|(place, value)| v1::EditedValue {
+                place: u32::from(*place),
+                value: Some(encode_value(value)),
+            })
+            .collect(),
+        providers: redo
+            .providers
+            .iter()
+            .map(|(place, provider)| v1::ChosenProvider {
+                place: u32::from(*place),
+                provider: provider.to_string(),
+            })
+            .collect(),
+    }
+}
+
+fn decode_redo(stored: &v1::Redo) -> Decoded<Redo> {
+    Ok(Redo {
+        from: stored.from.map(step).transpose()?,
+        values: all(&stored.values, |e| Ok((place(e.place)?, decode_value(e.value.as_ref())?)))?,
+        providers: all(&stored.providers, |c| {
+            Ok((place(c.place)?, parse(&c.provider, "provider")?))
+        })?,
+    })
+}
+
+fn encode_asked(of: &Asked) -> v1::Asked {
+    v1::Asked { provider: of.provider.to_string(), field: of.field.to_string() }
+}
+
+fn decode_asked(stored: &v1::Asked) -> Decoded<Asked> {
+    Ok(Asked {
+        provider: parse(&stored.provider, "provider")?,
+        field: parse(&stored.field, "field")?,
     })
 }
 

@@ -6,7 +6,8 @@ mod state;
 
 use copydesk_proto::{ContentHash, Timestamp, v1};
 
-use super::event::{End, Incoming, Input, IntakePosition, PlanStep, SourceVersion, Step};
+use super::event::{End, Incoming, Input, IntakePosition, Lane, PlanStep, SourceVersion, Step};
+use crate::budget::{Period, Withheld};
 use crate::content::{Answer, Field, FieldValue, FieldWrite, Mode};
 use crate::failure::{Failure, FailureClass};
 
@@ -93,6 +94,7 @@ fn encode_incoming(incoming: &Incoming) -> v1::Incoming {
         text_hash: optional_bytes(incoming.text),
         again: incoming.again,
         received_at_ms: incoming.received_at.0,
+        backfill: incoming.lane == Lane::Backfill,
     }
 }
 
@@ -111,6 +113,7 @@ fn decode_incoming(stored: &v1::Incoming) -> Decoded<Incoming> {
         text: optional_hash(&stored.text_hash)?,
         again: stored.again,
         received_at: Timestamp(stored.received_at_ms),
+        lane: if stored.backfill { Lane::Backfill } else { Lane::Live },
     })
 }
 
@@ -269,6 +272,8 @@ fn encode_failure(failure: &Failure) -> v1::Failure {
         code: failure.code.clone(),
         cause: failure.cause.clone(),
         retry_after_ms: failure.retry_after_ms,
+        cost_microdollars: failure.cost_microdollars,
+        response: failure.response.as_str().to_owned(),
     }
 }
 
@@ -281,9 +286,30 @@ fn decode_failure(stored: Option<&v1::Failure>) -> Decoded<Failure> {
         Class::Terminal => FailureClass::Terminal,
     };
     Ok(Failure::new(class, stored.code.as_str(), stored.cause.as_str())
-        .retry_after_ms(stored.retry_after_ms))
+        .retry_after_ms(stored.retry_after_ms)
+        .cost(stored.cost_microdollars)
+        .response(&stored.response))
 }
 
 fn all<S, T>(stored: &[S], decode: impl Fn(&S) -> Decoded<T>) -> Decoded<Vec<T>> {
     stored.iter().map(decode).collect()
+}
+
+fn encode_withheld(withheld: &Withheld) -> v1::Withheld {
+    v1::Withheld {
+        budget: withheld.budget.to_string(),
+        month: withheld.period == Period::Month,
+        until_ms: withheld.until.map(|t| t.0),
+        since_ms: withheld.since.0,
+    }
+}
+
+fn decode_withheld(stored: Option<&v1::Withheld>) -> Decoded<Withheld> {
+    let stored = require(stored, "withheld")?;
+    Ok(Withheld {
+        budget: parse(&stored.budget, "budget")?,
+        period: if stored.month { Period::Month } else { Period::Day },
+        until: stored.until_ms.map(Timestamp),
+        since: Timestamp(stored.since_ms),
+    })
 }

@@ -5,9 +5,9 @@ use v1::progress::Phase as Stored;
 
 use super::{
     DecodeError, Decoded, all, bytes, decode_answer, decode_failure, decode_incoming, decode_input,
-    decode_plan, decode_stored, decode_version, decode_write, encode_answer, encode_failure,
-    encode_incoming, encode_input, encode_plan, encode_stored, encode_version, encode_write, hash,
-    parse, require, step, step_number,
+    decode_plan, decode_stored, decode_version, decode_withheld, decode_write, encode_answer,
+    encode_failure, encode_incoming, encode_input, encode_plan, encode_stored, encode_version,
+    encode_withheld, encode_write, hash, parse, require, step, step_number,
 };
 use crate::post::event::{IntakePosition, RunId, WriteNumber};
 use crate::post::state::{
@@ -146,14 +146,20 @@ fn encode_progress(progress: &Progress) -> v1::Progress {
     let (phase, until_ms, failure) = match &progress.phase {
         Phase::Idle => (Stored::Idle, 0, None),
         Phase::Asked => (Stored::Asked, 0, None),
-        Phase::Waiting { until } => (Stored::Waiting, until.0, None),
+        Phase::Waiting { until, because } => (Stored::Waiting, until.0, because.as_ref()),
+        Phase::Held(_) => (Stored::Held, 0, None),
         Phase::Done => (Stored::Done, 0, None),
-        Phase::Failed(failure) => (Stored::Failed, 0, Some(encode_failure(failure))),
+        Phase::Failed(failure) => (Stored::Failed, 0, Some(failure)),
+    };
+    let withheld = match &progress.phase {
+        Phase::Held(withheld) => Some(encode_withheld(withheld)),
+        Phase::Idle | Phase::Asked | Phase::Waiting { .. } | Phase::Done | Phase::Failed(_) => None,
     };
     v1::Progress {
         phase: phase.into(),
         until_ms,
-        failure,
+        failure: failure.map(encode_failure),
+        withheld,
         attempts: progress.attempts,
         counted: progress.counted,
         failing_since_ms: progress.failing_since.map(|t| t.0),
@@ -165,7 +171,11 @@ fn decode_progress(stored: Option<&v1::Progress>) -> Decoded<Progress> {
     let phase = match Stored::try_from(stored.phase).map_err(|_| DecodeError("phase"))? {
         Stored::Idle => Phase::Idle,
         Stored::Asked => Phase::Asked,
-        Stored::Waiting => Phase::Waiting { until: Timestamp(stored.until_ms) },
+        Stored::Waiting => Phase::Waiting {
+            until: Timestamp(stored.until_ms),
+            because: stored.failure.as_ref().map(|f| decode_failure(Some(f))).transpose()?,
+        },
+        Stored::Held => Phase::Held(decode_withheld(stored.withheld.as_ref())?),
         Stored::Done => Phase::Done,
         Stored::Failed => Phase::Failed(decode_failure(stored.failure.as_ref())?),
     };

@@ -1,9 +1,9 @@
 //! "Enrich again": a person wants new results for a text that has its results already.
 
 use super::super::testing::incoming;
-use super::{Desk, id};
+use super::{Desk, retry};
 use crate::failure::FailureClass;
-use crate::post::{Incoming, PostCommand, WriteResult};
+use crate::post::{Incoming, WriteResult};
 
 fn again(position: u64, route: &str, body: Option<&str>) -> Incoming {
     Incoming { again: true, ..incoming(position, route, body) }
@@ -48,7 +48,7 @@ fn the_wish_outlives_a_dead_letter() {
     desk.accept(again(2, "every", Some("a")));
     desk.enriched(2, 0, "a");
     assert_eq!(desk.failed(2, 1, "a", FailureClass::Terminal), "enrich1!1 dead:enrich1");
-    let retry = PostCommand::Retry { run: id(2), by: "ann".to_owned() };
+    let retry = retry(2);
     assert_eq!(desk.when(retry), Ok("retry resumed enrich1?1".to_owned()));
 }
 

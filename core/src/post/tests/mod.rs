@@ -2,82 +2,87 @@
 
 mod again;
 mod holds;
+mod operator;
 mod suggestions;
 
 use copydesk_proto::Timestamp;
 
 use super::testing::{START, answer, fold, incoming, policy, text, versioned};
 use super::*;
-use crate::content::{Field, FieldValue};
+use crate::content::{Answer, Field, FieldValue};
 use crate::failure::{Failure, FailureClass};
 
 /// A post driven by commands; `line` is what tests read.
-struct Desk {
-    policy: Policy,
-    now: Timestamp,
-    history: Vec<PostEvent>,
+pub(super) struct Desk {
+    pub(super) policy: Policy,
+    pub(super) now: Timestamp,
+    pub(super) history: Vec<PostEvent>,
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { policy: policy(), now: START, history: Vec::new() }
     }
 
-    fn state(&self) -> PostState {
+    pub(super) fn state(&self) -> PostState {
         fold(&self.history)
     }
 
-    fn later(&mut self, ms: u64) -> &mut Self {
+    pub(super) fn later(&mut self, ms: u64) -> &mut Self {
         self.now = self.now.after_ms(ms);
         self
     }
 
     /// Decides, appends, and says what happened, one word per event.
-    fn when(&mut self, command: PostCommand) -> Result<String, Rejection> {
+    pub(super) fn when(&mut self, command: PostCommand) -> Result<String, Rejection> {
         let events = decide(&self.state(), command, &self.policy, self.now)?;
         let words: Vec<String> = events.iter().map(word).collect();
         self.history.extend(events);
         Ok(words.join(" "))
     }
 
-    fn accept(&mut self, mut event: Incoming) -> String {
+    pub(super) fn accept(&mut self, mut event: Incoming) -> String {
         event.received_at = self.now;
         self.when(PostCommand::Accept(event)).unwrap()
     }
 
-    fn tick(&mut self) -> String {
+    pub(super) fn tick(&mut self) -> String {
         self.when(PostCommand::Tick).unwrap()
     }
 
-    fn found(&mut self, run: u64, body: &str) -> Result<String, Rejection> {
+    pub(super) fn found(&mut self, run: u64, body: &str) -> Result<String, Rejection> {
         let input = Input { hash: text(body), modified_at: None };
         self.when(PostCommand::Read { run: id(run), result: Ok(ReadResult::Found(input)) })
     }
 
-    fn enriched(&mut self, run: u64, step: u8, body: &str) -> String {
+    pub(super) fn enriched(&mut self, run: u64, step: u8, body: &str) -> String {
         let name = ["summary", "tags"][usize::from(step)];
-        let result = Ok(answer(name, body));
-        self.when(PostCommand::Enriched { run: id(run), step, input: text(body), result }).unwrap()
+        self.when(enriched(run, step, body, Ok(answer(name, body)))).unwrap()
     }
 
-    fn failed(&mut self, run: u64, step: u8, body: &str, class: FailureClass) -> String {
+    pub(super) fn failed(&mut self, run: u64, step: u8, body: &str, class: FailureClass) -> String {
         let result = Err(Failure::new(class, "code", "cause"));
-        self.when(PostCommand::Enriched { run: id(run), step, input: text(body), result }).unwrap()
+        self.when(enriched(run, step, body, result)).unwrap()
     }
 
-    fn written(&mut self, run: u64, write: u64, result: WriteResult) -> Result<String, Rejection> {
+    pub(super) fn written(
+        &mut self,
+        run: u64,
+        write: u64,
+        result: WriteResult,
+    ) -> Result<String, Rejection> {
         let write = WriteNumber(write);
         self.when(PostCommand::Written { run: id(run), write, result: Ok(result) })
     }
 
-    fn applied(&mut self, run: u64, write: u64, body: &str) -> String {
+    pub(super) fn applied(&mut self, run: u64, write: u64, body: &str) -> String {
         let stored = vec![(Field::Excerpt, FieldValue::Text(body.to_owned()).hash())];
         self.written(run, write, WriteResult::Applied { stored, kept: vec![], suggested: vec![] })
             .unwrap()
     }
 
     /// One event from acceptance to the write.
-    fn whole_run(&mut self, run: u64, write: u64, body: &str) {
+    pub(super) fn whole_run(&mut self, run: u64, write: u64, body: &str) {
         self.accept(incoming(run, "every", Some(body)));
         self.enriched(run, 0, body);
         self.enriched(run, 1, body);
@@ -85,8 +90,26 @@ impl Desk {
     }
 }
 
-fn id(position: u64) -> RunId {
+pub(super) fn id(position: u64) -> RunId {
     RunId(IntakePosition(position))
+}
+
+pub(super) fn enriched(
+    run: u64,
+    step: u8,
+    body: &str,
+    result: Result<Answer, Failure>,
+) -> PostCommand {
+    PostCommand::Enriched { run: id(run), step, input: text(body), by: None, result }
+}
+
+pub(super) fn retry(run: u64) -> PostCommand {
+    let (by, reason) = ("ann".to_owned(), String::new());
+    PostCommand::Retry { run: id(run), by, reason, redo: Redo::default() }
+}
+
+fn dropped(run: u64) -> PostCommand {
+    PostCommand::Drop { run: id(run), by: "ann".to_owned(), reason: String::new() }
 }
 
 fn end_word(end: &End) -> String {
@@ -123,6 +146,7 @@ fn word(event: &PostEvent) -> String {
         }
         PostEvent::WriteApplied { .. } => "applied".to_owned(),
         PostEvent::WriteRefused { .. } => "refused".to_owned(),
+        PostEvent::StepHeld { step: s, .. } => format!("{}$", step(s)),
         PostEvent::AttemptFailed { step: s, attempt, retry_at, .. } => {
             format!("{}!{attempt}{}", step(s), if retry_at.is_some() { "~" } else { "" })
         }
@@ -131,6 +155,7 @@ fn word(event: &PostEvent) -> String {
         PostEvent::RetryRequested { .. } => "retry".to_owned(),
         PostEvent::RunResumed { .. } => "resumed".to_owned(),
         PostEvent::DeadLetterDropped { .. } => "dropped".to_owned(),
+        PostEvent::Erased { .. } => "erased".to_owned(),
         PostEvent::Checkpointed(_) => "checkpoint".to_owned(),
     }
 }
@@ -330,8 +355,7 @@ fn retry_after_is_obeyed() {
     let mut desk = Desk::new();
     desk.accept(incoming(1, "every", Some("a")));
     let failure = Failure::new(FailureClass::Unavailable, "c", "c").retry_after_ms(Some(20_000));
-    let (input, result) = (text("a"), Err(failure));
-    desk.when(PostCommand::Enriched { run: id(1), step: 0, input, result }).unwrap();
+    desk.when(enriched(1, 0, "a", Err(failure))).unwrap();
     assert_eq!(desk.later(19_999).tick(), "");
     assert!(next_wake(&desk.state(), &desk.policy) >= Some(START.after_ms(20_000)));
 }
@@ -342,9 +366,8 @@ fn a_dead_letter_keeps_what_was_paid_for() {
     desk.accept(incoming(1, "every", Some("a")));
     desk.enriched(1, 0, "a");
     assert_eq!(desk.failed(1, 1, "a", FailureClass::Terminal), "enrich1!1 dead:enrich1");
-    let retry = PostCommand::Retry { run: id(1), by: "ann".to_owned() };
-    assert_eq!(desk.when(retry.clone()), Ok("retry resumed enrich1?1".to_owned()));
-    assert_eq!(desk.when(retry), Err(Rejection::NoSuchDeadLetter));
+    assert_eq!(desk.when(retry(1)), Ok("retry resumed enrich1?1".to_owned()));
+    assert_eq!(desk.when(retry(1)), Err(Rejection::NoSuchDeadLetter));
     assert_eq!(desk.enriched(1, 1, "a"), "answer1 intend1x2 write?1");
 }
 
@@ -365,19 +388,7 @@ fn a_blocking_route_stops_the_post_at_a_dead_letter() {
     assert_eq!(desk.enriched(1, 1, "a"), "answer1 dead:enrich0");
     assert_eq!(desk.accept(incoming(2, "block", Some("b"))), "accepted");
     assert_eq!(next_wake(&desk.state(), &desk.policy), None);
-    let drop = PostCommand::Drop { run: id(1), by: "ann".to_owned() };
-    assert_eq!(desk.when(drop), Ok("dropped run2 enrich0?1 enrich1?1".to_owned()));
-}
-
-#[test]
-fn a_dead_letter_is_not_retried_over_newer_work() {
-    let mut desk = Desk::new();
-    desk.accept(incoming(1, "every", Some("a")));
-    desk.enriched(1, 0, "a");
-    desk.failed(1, 1, "a", FailureClass::Terminal);
-    desk.whole_run(2, 1, "b");
-    let retry = PostCommand::Retry { run: id(1), by: "ann".to_owned() };
-    assert_eq!(desk.when(retry), Ok("retry ended:Superseded(2)".to_owned()));
+    assert_eq!(desk.when(dropped(1)), Ok("dropped run2 enrich0?1 enrich1?1".to_owned()));
 }
 
 #[test]
@@ -415,12 +426,7 @@ fn a_recovered_run_that_finds_other_text_starts_over() {
     desk.enriched(1, 0, "a");
     assert_eq!(desk.found(1, "a"), Err(Rejection::NotAsked), "the same text: go on");
     assert_eq!(desk.found(1, "b"), Ok("text enrich0?1 enrich1?1".to_owned()));
-    let late = PostCommand::Enriched {
-        run: id(1),
-        step: 1,
-        input: text("a"),
-        result: Ok(answer("tags", "a")),
-    };
+    let late = enriched(1, 1, "a", Ok(answer("tags", "a")));
     assert_eq!(desk.when(late), Err(Rejection::NotAsked), "an answer about the old text");
 }
 

@@ -1,7 +1,7 @@
 //! Whatever the decisions make of what happens is found clean.
 
 use copydesk_core::failure::{Failure, FailureClass};
-use copydesk_core::post::{PostCommand, outstanding};
+use copydesk_core::post::{PostCommand, Redo, outstanding};
 use copydesk_eventlog::{EventLog as _, Sequence};
 use proptest::prelude::*;
 
@@ -70,8 +70,11 @@ fn play(room: &mut Newsroom, post: &str, happens: &Move) {
                 return;
             }
             let (run, by) = (dead[which % dead.len()].run.id, "ann".to_owned());
-            let operate =
-                if retry { PostCommand::Retry { run, by } } else { PostCommand::Drop { run, by } };
+            let operate = if retry {
+                PostCommand::Retry { run, by, reason: String::new(), redo: Redo::default() }
+            } else {
+                PostCommand::Drop { run, by, reason: String::new() }
+            };
             room.turn(post, vec![operate]).unwrap();
         }
         Move::Checkpoint { trim } => {

@@ -1,10 +1,10 @@
 //! One planted violation a test, so that all rules stand side by side.
 
+mod kept;
 mod laws;
 
-use copydesk_core::limits::{DEAD_LETTERS_MAX, DEDUPE_RING_MAX};
 use copydesk_core::post::{
-    Effective, End, Input, IntakePosition, PostCommand, PostEvent, SourceVersion, Step, WriteNumber,
+    Effective, End, Input, IntakePosition, PostEvent, SourceVersion, Step, WriteNumber,
 };
 use copydesk_eventlog::{NewRecord, Subject};
 use copydesk_proto::{ContentHash, Timestamp, v1};
@@ -70,7 +70,7 @@ fn asked(position: u64, step: Step) -> PostEvent {
 
 fn answered(position: u64, reused: bool) -> PostEvent {
     let answer = answer("summary");
-    PostEvent::EnrichmentAnswered { run: run(position), step: 0, answer, reused }
+    PostEvent::EnrichmentAnswered { run: run(position), step: 0, answer, reused, of: None }
 }
 
 fn intended(position: u64, write: u64) -> PostEvent {
@@ -411,79 +411,6 @@ fn an_older_version_may_overtake_a_newer_one_that_waits() {
     let version = Some(SourceVersion::Sequence(3));
     assert!(matches!(effective, Some(Effective { version: v, .. }) if v == version));
     check(&room, &[]);
-}
-
-#[test]
-fn a_trimmed_post_is_checked_from_its_checkpoint_on() {
-    let (mut room, _) = applied();
-    let dead = room.dead_letter(POST, "b");
-    room.turn(POST, vec![PostCommand::Checkpoint]).unwrap();
-    let subjects = Subjects::of(&POST.parse().unwrap());
-    let checkpoint = room.post(POST).last;
-    // The webhooks go first: the decisions about them are still there.
-    now(room.log.trim(&subjects.intake, checkpoint)).unwrap();
-    check(&room, &[]);
-    now(room.log.trim(&subjects.decisions, checkpoint)).unwrap();
-    check(&room, &[]);
-    assert_eq!(report(&room).dead, 1);
-    let by = "ann".to_owned();
-    room.turn(POST, vec![PostCommand::Retry { run: run(dead), by }]).unwrap();
-    room.settle(POST);
-    room.webhook(POST, "c");
-    room.settle(POST);
-    check(&room, &[]);
-    assert_eq!((report(&room).applied, report(&room).dead), (2, 0));
-
-    // What the checkpoint remembers still holds: keys, answers, numbers.
-    let (position, event) =
-        accepted(&mut room, |intake| intake.idempotency_key = "key-1".to_owned());
-    let text = [started(position, "a"), asked(position, Step::Enrich(0)), intended(position, 9)];
-    room.raw(POST, std::iter::once(event).chain(text).collect());
-    check(
-        &room,
-        &[
-            ("key", "seen before"),
-            ("paid_once", "asked for again"),
-            ("write_number", "write 9 comes after write 3"),
-        ],
-    );
-}
-
-#[test]
-fn decisions_after_a_checkpoint_do_not_forgive_phantoms_after_it() {
-    let (mut room, _) = applied();
-    room.turn(POST, vec![PostCommand::Checkpoint]).unwrap();
-    let intake = room.intake(None);
-    let elsewhere = IntakePosition(room.store("news/2", &intake));
-    room.raw(POST, vec![PostEvent::Accepted(intake.incoming(elsewhere))]);
-    check(&room, &[("phantom", &format!("the log holds no webhook {}", elsewhere.0))]);
-}
-
-#[test]
-fn a_key_beyond_those_remembered_may_count_again() {
-    let (mut room, _) = applied();
-    for n in 1..=DEDUPE_RING_MAX {
-        let intake = room.intake(None);
-        room.store(POST, &Intake { route: None, ..intake });
-        if n % 500 == 0 || n == DEDUPE_RING_MAX {
-            room.consider(POST);
-        }
-    }
-    let (_, event) = accepted(&mut room, |intake| intake.idempotency_key = "key-1".to_owned());
-    room.raw(POST, vec![event]);
-    check(&room, &[]);
-}
-
-#[test]
-fn dead_letters_beyond_those_kept_are_not_lost() {
-    let mut room = Newsroom::new();
-    for n in 0..DEAD_LETTERS_MAX + 3 {
-        room.dead_letter(POST, &format!("text {n}"));
-    }
-    let newest = room.post(POST).state.dead.back().unwrap().run.id;
-    room.turn(POST, vec![PostCommand::Drop { run: newest, by: "ann".to_owned() }]).unwrap();
-    check(&room, &[]);
-    assert_eq!(report(&room).dead, u64::try_from(DEAD_LETTERS_MAX).unwrap() - 1);
 }
 
 #[test]

@@ -149,7 +149,8 @@ fn of_status(
             ),
         ),
     };
-    Failure::new(class, name, cause).retry_after_ms(retry_after_ms(headers, now()))
+    // Kept in the log's record only, for an operator who may see the post.
+    Failure::new(class, name, cause).retry_after_ms(retry_after_ms(headers, now())).response(body)
 }
 
 const TOO_LONG: &[&str] = &[

@@ -20,11 +20,17 @@ use genai::{Client, Headers, ModelIden, ServiceTarget};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::{Face, Prices, Provider, Question, Reply, estimate_tokens};
+use super::{Face, Prices, Provider, Question, Reply, estimate_tokens, tokens_max};
 use crate::enrichment::recipe::{self, Misfit, Prompt};
 
 /// Longest model name kept from an answer, in bytes: it is stored with every result.
 const MODEL_BYTES_MAX: usize = 100;
+
+/// Our own words in a request, the schema, a repair's complaint and the wire's own tokens, in bytes.
+const WORDS_BYTES_MAX: usize = 3 * 1024;
+
+/// Site terms in a request, in bytes: 200 of at most 120.
+const TERMS_BYTES_MAX: usize = 200 * 124;
 
 /// Which wire format a service speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,10 +136,25 @@ impl Network {
 
     async fn ask_model(&self, question: &Question) -> Result<Reply, Failure> {
         let mut spent = Spent::new(&self.settings.model);
+        let asked = self.ask_with(question, &mut spent).await;
+        asked.map_err(|failure| {
+            // An answer that was lost on the way may be billed all the same.
+            let lost = matches!(
+                failure.code.as_str(),
+                "provider_timeout" | "provider_connection_lost" | "provider_bad_response"
+            );
+            let lost = if lost { self.request_cost_max(question) } else { 0 };
+            let prices = self.settings.prices;
+            let known = prices.cost_microdollars(spent.input_tokens, spent.output_tokens);
+            failure.cost(known.saturating_add(lost))
+        })
+    }
+
+    async fn ask_with(&self, question: &Question, spent: &mut Spent) -> Result<Reply, Failure> {
         let Some(prompt) = question.recipe.prompt(&question.text, rand::random()) else {
             return Ok(spent.reply(question.recipe.empty(), self.settings.prices));
         };
-        let answer = self.call(question, &prompt, None, &mut spent).await?;
+        let answer = self.call(question, &prompt, None, spent).await?;
         let value = match answer.value(question) {
             Ok(value) => value,
             // Not to be mended by asking again, or not worth sending back.
@@ -142,12 +163,23 @@ impl Network {
             }
             Err(unfit) => {
                 let repair = Repair { answer: answer.text, complaint: unfit.complaint() };
-                let answer = self.call(question, &prompt, Some(repair), &mut spent).await?;
+                let answer = self.call(question, &prompt, Some(repair), spent).await?;
                 answer.value(question)?
             }
         };
         let value = recipe::clean(&question.field, value, &question.text)?;
         Ok(spent.reply(value, self.settings.prices))
+    }
+
+    /// The most that one request may cost: the text as it may be sent, our words around it, and
+    /// for a repair the first answer.
+    fn request_cost_max(&self, question: &Question) -> u64 {
+        let text = &question.text;
+        let content = text.content.len().min(recipe::INPUT_BYTES_MAX) + text.title.len().min(1_000);
+        let terms: usize = text.terms.iter().map(|term| term.len() + 4).sum();
+        let input = tokens_max(content + terms.min(TERMS_BYTES_MAX) + WORDS_BYTES_MAX)
+            .saturating_add(question.max_output_tokens);
+        self.settings.prices.cost_microdollars(input, question.max_output_tokens)
     }
 
     async fn call(
@@ -204,6 +236,11 @@ impl Provider for Network {
 
     fn ask<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Reply, Failure>> {
         Box::pin(self.ask_model(question))
+    }
+
+    fn cost_max_microdollars(&self, question: &Question) -> u64 {
+        // The answer, and one repair of it.
+        self.request_cost_max(question).saturating_mul(2)
     }
 }
 
@@ -349,15 +386,43 @@ impl Spent {
         self.finish_reason = answer.finish_reason();
     }
 
-    fn reply(self, value: FieldValue, prices: Prices) -> Reply {
+    fn reply(&self, value: FieldValue, prices: Prices) -> Reply {
         let cost_microdollars = prices.cost_microdollars(self.input_tokens, self.output_tokens);
         Reply {
             value,
-            model: self.model,
+            model: self.model.clone(),
             input_tokens: self.input_tokens,
             output_tokens: self.output_tokens,
             cost_microdollars,
             finish_reason: self.finish_reason,
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+mod tests {
+    use copydesk_core::content::PostText;
+
+    use super::*;
+    use crate::enrichment::recipe::Recipe;
+
+    /// What is reserved stands on this.
+    #[test]
+    fn our_own_words_are_fewer_than_what_is_reserved_for_them() {
+        let text = PostText {
+            content: "<p>One sentence.</p>".to_owned(),
+            terms: vec!["news".to_owned()],
+            ..PostText::default()
+        };
+        for recipe in Recipe::ALL {
+            let prompt = recipe.prompt(&text, u64::MAX).unwrap();
+            let schema = recipe.schema().to_string();
+            let misfit =
+                Unfit::Malformed(Misfit::Schema { path: "/properties/x/items".to_owned() });
+            let words = prompt.system.len() + prompt.user.len() + schema.len();
+            let words = words + misfit.complaint().len() - text.content.len();
+            assert!(words + 512 < WORDS_BYTES_MAX, "{recipe}: {words} bytes");
         }
     }
 }
