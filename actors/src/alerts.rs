@@ -4,11 +4,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
+use copydesk_core::outbound::Rules;
+use http::Method;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::warn;
 use url::Url;
+
+use crate::outbound::Outbound;
 
 /// Alerts that wait to be grouped; further ones are counted nowhere, but the first of their group
 /// is among those before them.
@@ -16,9 +22,6 @@ const WAITING_MAX: usize = 10_000;
 
 /// Groups of one message, and groups that are remembered; the oldest is forgotten.
 const GROUPS_MAX: usize = 100;
-
-/// Time for one message.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Something a person should know. No post content, no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub enum AlertForm {
 pub struct AlertSettings {
     /// The receivers.
     pub targets: Vec<(AlertForm, Url)>,
+    /// Which addresses they may have.
+    pub rules: Rules,
     /// How long alerts are collected before they are told.
     pub gather: Duration,
     /// How long a group that was told is quiet; what comes meanwhile is counted and told after.
@@ -68,14 +73,7 @@ impl Alerts {
         if settings.targets.is_empty() {
             return Ok(Self::none());
         }
-        // One crypto provider per process; an error here says that one is installed.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            // A redirect could lead to a private address.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
+        let client = Outbound::new(settings.rules.clone())?;
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         tokio::spawn(tell_for_ever(settings, client, receiver));
         Ok(Self(Some(sender)))
@@ -136,7 +134,7 @@ impl Groups {
 
 async fn tell_for_ever(
     settings: AlertSettings,
-    client: reqwest::Client,
+    client: Outbound,
     mut alerts: mpsc::Receiver<Alert>,
 ) {
     let mut groups = Groups::default();
@@ -169,23 +167,17 @@ async fn tell_for_ever(
     }
 }
 
-async fn tell(
-    targets: &[(AlertForm, Url)],
-    client: &reqwest::Client,
-    told: &[(String, String, u64)],
-) {
+async fn tell(targets: &[(AlertForm, Url)], client: &Outbound, told: &[(String, String, u64)]) {
     for (form, url) in targets {
         let body = message(*form, told).to_string();
-        let sent = client
-            .post(url.clone())
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(body)
-            .send()
-            .await
-            .and_then(reqwest::Response::error_for_status);
-        if let Err(error) = sent {
-            // Its URL may hold a secret.
-            warn!(error = %error.without_url(), "an alert was not delivered");
+        let json = HeaderValue::from_static("application/json");
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, json)]);
+        match client.send(Method::POST, url, headers, Bytes::from(body)).await {
+            Ok(answer) if answer.status.is_success() => {}
+            Ok(answer) => warn!(status = answer.status.as_u16(), "an alert was not taken"),
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "an alert was not delivered");
+            }
         }
     }
 }
@@ -252,6 +244,7 @@ mod tests {
         let url = format!("http://{}/hook", listener.local_addr().unwrap()).parse().unwrap();
         let alerts = Alerts::start(AlertSettings {
             targets: vec![(AlertForm::Slack, url)],
+            rules: Rules::trusting(),
             gather: Duration::from_millis(1),
             quiet: Duration::from_secs(60),
         })

@@ -15,6 +15,7 @@ pub mod enrichment;
 pub mod ledger;
 mod mistakes;
 pub mod node;
+pub mod outbound;
 pub mod pull;
 pub mod receiver;
 pub mod records;

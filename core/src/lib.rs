@@ -9,6 +9,7 @@ pub mod failure;
 pub mod fair;
 pub mod holds;
 pub mod limits;
+pub mod outbound;
 pub mod pointer;
 pub mod post;
 pub mod rate;

@@ -115,7 +115,7 @@ async fn log(loaded: &Loaded) -> Finding {
 async fn sites(loaded: &Loaded, secrets: &Secrets, findings: &mut Vec<Finding>) {
     for (id, settings) in &loaded.config.sites {
         let subject = format!("site {id}");
-        let client = wiring::wordpress(id, settings, secrets)
+        let client = wiring::wordpress(id, settings, &loaded.config, secrets)
             .and_then(|site| SiteClient::new(site).map_err(Into::into));
         let client = match client {
             Ok(client) => client,
@@ -138,7 +138,7 @@ async fn sites(loaded: &Loaded, secrets: &Secrets, findings: &mut Vec<Finding>) 
 async fn providers(loaded: &Loaded, secrets: &Secrets, findings: &mut Vec<Finding>) {
     for (id, settings) in &loaded.config.providers {
         let subject = format!("provider {id}");
-        let network = match wiring::network_settings(id, settings, secrets) {
+        let network = match wiring::network_settings(id, settings, &loaded.config, secrets) {
             Ok(Some(settings)) => Network::new(settings).map_err(Into::into),
             Ok(None) => {
                 findings.push(Finding::new(&subject, State::Ok, "in this process", ""));

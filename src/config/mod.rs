@@ -22,7 +22,8 @@ use toml::de::DeTable;
 
 pub use environment::Environment;
 pub use process::{
-    Admin, Alerts, Http, Limits, Log, LogFormat, LogUrl, OtlpProtocol, Retention, Telemetry,
+    Admin, Alerts, Http, Limits, Log, LogFormat, LogUrl, OtlpProtocol, Outbound, Retention,
+    Telemetry,
 };
 pub use report::{ConfigError, Place, Problem};
 pub use secrets::{SecretError, Secrets, read_secret};

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use copydesk_core::limits::BREAKER_OPEN_MS;
+use copydesk_core::outbound::Rules;
 use ipnet::IpNet;
 use serde::Deserialize;
 use url::Url;
@@ -227,5 +228,41 @@ impl Default for Alerts {
             gather: Duration::from_secs(10),
             quiet: Duration::from_secs(15 * 60),
         }
+    }
+}
+
+/// `[outbound]`: which addresses may be called.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Outbound {
+    /// Networks that may be called though they are not public.
+    #[serde(deserialize_with = "networks")]
+    pub allow: Vec<IpNet>,
+    /// Whether `http://` may be called, too.
+    pub allow_http: bool,
+    /// Ports that may be called; empty: any.
+    pub ports: Vec<u16>,
+    /// Whether the addresses of the configuration file are judged, too.
+    pub guard_configured: bool,
+}
+
+impl Default for Outbound {
+    fn default() -> Self {
+        let Rules { allow, http, ports } = Rules::default();
+        Self { allow, allow_http: http, ports, guard_configured: false }
+    }
+}
+
+impl Outbound {
+    /// For addresses that come in through the API.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        Rules { allow: self.allow.clone(), http: self.allow_http, ports: self.ports.clone() }
+    }
+
+    /// For addresses of the configuration file, whose author is trusted unless it says otherwise.
+    #[must_use]
+    pub fn configured(&self) -> Rules {
+        if self.guard_configured { self.rules() } else { Rules::trusting() }
     }
 }

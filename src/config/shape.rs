@@ -12,7 +12,7 @@ use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId};
 use serde::Deserialize;
 use url::Url;
 
-use super::process::{Admin, Alerts, Http, Limits, Log, Retention, Telemetry};
+use super::process::{Admin, Alerts, Http, Limits, Log, Outbound, Retention, Telemetry};
 use super::source::Source;
 use super::values::{
     Dollars, Price, SecretRef, duration, duration_or_off, from_text_opt, http_url, http_url_opt,
@@ -38,6 +38,8 @@ pub struct Config {
     pub retention: Retention,
     /// Who is told about what needs a person.
     pub alerts: Alerts,
+    /// Which addresses may be called.
+    pub outbound: Outbound,
     /// WordPress sites, by name.
     pub sites: BTreeMap<SiteId, Site>,
     /// Senders of webhooks, by name.
@@ -61,6 +63,7 @@ impl Default for Config {
             limits: Limits::default(),
             retention: Retention::default(),
             alerts: Alerts::default(),
+            outbound: Outbound::default(),
             sites: BTreeMap::new(),
             sources: BTreeMap::new(),
             providers: BTreeMap::new(),

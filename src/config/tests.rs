@@ -146,6 +146,7 @@ fn the_default_file_names_every_key() {
         "[limits]\nzz = 1",
         "[retention]\nzz = 1",
         "[alerts]\nzz = 1",
+        "[outbound]\nzz = 1",
         "[sites.a]\nzz = 1",
         "[sources.a]\nzz = 1",
         "[providers.a]\nzz = 1",

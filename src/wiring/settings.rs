@@ -73,7 +73,7 @@ pub fn node_settings(
     let sites = config
         .sites
         .iter()
-        .map(|(id, site)| Ok(delivery::Site { breaker, ..wordpress(id, site, secrets)? }));
+        .map(|(id, site)| Ok(delivery::Site { breaker, ..wordpress(id, site, config, secrets)? }));
     Ok(Settings {
         log,
         snapshots,
@@ -135,6 +135,7 @@ fn alerts(config: &Config, secrets: &Secrets) -> anyhow::Result<AlertSettings> {
     };
     Ok(AlertSettings {
         targets: forms.map(target).collect::<anyhow::Result<_>>()?,
+        rules: config.outbound.configured(),
         gather: *gather,
         quiet: *quiet,
     })
@@ -289,13 +290,12 @@ fn plan(
 
 fn providers(config: &Config, secrets: &Secrets) -> anyhow::Result<Vec<EnrichmentArguments>> {
     let mut providers = Vec::new();
-    let breaker = breaker(config);
     let builtin: ProviderId = BUILTIN.parse()?;
     if !config.providers.contains_key(&builtin) {
-        providers.push(provider(&builtin, &config::Provider::default(), breaker, secrets)?);
+        providers.push(provider(&builtin, &config::Provider::default(), config, secrets)?);
     }
     for (id, settings) in &config.providers {
-        providers.push(provider(id, settings, breaker, secrets)?);
+        providers.push(provider(id, settings, config, secrets)?);
     }
     Ok(providers)
 }
@@ -310,10 +310,10 @@ fn fallbacks(config: &Config) -> HashMap<ProviderId, ProviderId> {
 fn provider(
     id: &ProviderId,
     settings: &config::Provider,
-    breaker: BreakerPolicy,
+    config: &Config,
     secrets: &Secrets,
 ) -> anyhow::Result<EnrichmentArguments> {
-    let service: Arc<dyn Provider> = match network_settings(id, settings, secrets)? {
+    let service: Arc<dyn Provider> = match network_settings(id, settings, config, secrets)? {
         None => Arc::new(Builtin),
         Some(network) => {
             Arc::new(Network::new(network).with_context(|| format!("providers.{id}"))?)
@@ -326,7 +326,7 @@ fn provider(
             concurrency: usize::from(settings.concurrency),
             requests_per_minute: settings.requests_per_minute,
             tokens_per_minute: settings.tokens_per_minute,
-            breaker,
+            breaker: breaker(config),
         },
     ))
 }
@@ -338,6 +338,7 @@ fn provider(
 pub fn network_settings(
     id: &ProviderId,
     settings: &config::Provider,
+    config: &Config,
     secrets: &Secrets,
 ) -> anyhow::Result<Option<NetworkSettings>> {
     let (kind, home) = match settings.kind {
@@ -359,6 +360,7 @@ pub fn network_settings(
         connect_timeout: NetworkSettings::CONNECT_TIMEOUT,
         timeout: settings.timeout,
         proxy: None,
+        rules: config.outbound.configured(),
         prices: Prices {
             input_microdollars_per_million: settings.input_price.microdollars_per_million_tokens,
             output_microdollars_per_million: settings.output_price.microdollars_per_million_tokens,
@@ -373,6 +375,7 @@ pub fn network_settings(
 pub fn wordpress(
     id: &SiteId,
     site: &config::Site,
+    config: &Config,
     secrets: &Secrets,
 ) -> anyhow::Result<delivery::Site> {
     let password = secret(secrets, &site.application_password)?.clone();
@@ -387,6 +390,7 @@ pub fn wordpress(
     settings.ingest_path.clone_from(&site.ingest_path);
     settings.concurrency = usize::from(site.concurrency);
     settings.timeout = site.timeout;
+    settings.rules = config.outbound.configured();
     settings.pull = site.pull;
     Ok(settings)
 }

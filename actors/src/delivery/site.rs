@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use copydesk_core::breaker::BreakerPolicy;
+use copydesk_core::outbound::{Refused, Rules};
 use copydesk_proto::SiteId;
 use secrecy::SecretString;
 use url::Url;
@@ -62,6 +63,8 @@ pub struct Site {
     pub pull: Option<Duration>,
     /// When the site is left alone, and for how long.
     pub breaker: BreakerPolicy,
+    /// Which addresses its name may have.
+    pub rules: Rules,
     /// Where spans and counts go.
     pub telemetry: Telemetry,
 }
@@ -83,6 +86,7 @@ impl Site {
             connect_timeout: Duration::from_secs(5),
             pull: None,
             breaker: BreakerPolicy::default(),
+            rules: Rules::trusting(),
             telemetry: Telemetry::default(),
         }
     }
@@ -100,6 +104,9 @@ pub enum SiteError {
     /// The user name would break the Authorization header.
     #[error("the user name is empty or has a colon or a control character")]
     User,
+    /// The address is not one that may be called.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// The HTTP client could not be built.
     #[error("failed to set up the HTTP client")]
     Http(#[source] reqwest::Error),

@@ -9,7 +9,6 @@ use copydesk_core::failure::Failure;
 use copydesk_proto::TraceContext;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use reqwest::redirect::Policy;
 use secrecy::ExposeSecret as _;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -17,6 +16,7 @@ use url::Url;
 use super::exchange::Exchange;
 use super::fault;
 use super::site::{Site, SiteError};
+use crate::outbound;
 use crate::telemetry::Telemetry;
 
 /// Largest answer with a post's text, in bytes. WordPress escapes every non-ASCII letter to six
@@ -131,17 +131,9 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(site: &Site) -> Result<Self, SiteError> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("copydesk/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            // Another crate may switch these on for the whole build. A bound on the answer is
-            // then one on what it unpacks to, and WordPress's answers to us are short.
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
+        let base = base_of(&site.url)?;
+        site.rules.check_url(&site.url)?;
+        let http = outbound::builder(&site.rules)
             .http1_only()
             .timeout(site.timeout)
             .connect_timeout(site.connect_timeout)
@@ -151,7 +143,7 @@ impl Transport {
             .map_err(SiteError::Http)?;
         Ok(Self {
             http,
-            base: base_of(&site.url)?,
+            base,
             authorization: authorization_of(site)?,
             plain: AtomicBool::new(false),
             telemetry: site.telemetry.clone(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use copydesk_core::breaker::BreakerPolicy;
 use copydesk_core::content::{Field, Mode};
+use copydesk_core::outbound::Rules;
 use copydesk_core::post::{PlanStep, RoutePlan, Tries};
 use copydesk_core::retry::RetryPolicy;
 use copydesk_core::routes::{Coalesce, OnDeadLetter, Route, RouteTable};
@@ -73,6 +74,7 @@ pub(crate) fn settings(log: &MemoryLog) -> Settings {
         caps: Vec::new(),
         alerts: crate::alerts::AlertSettings {
             targets: Vec::new(),
+            rules: Rules::trusting(),
             gather: Duration::from_secs(1),
             quiet: Duration::from_secs(1),
         },

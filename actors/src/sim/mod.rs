@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use copydesk_core::breaker::BreakerPolicy;
 use copydesk_core::content::{Field, Mode};
+use copydesk_core::outbound::Rules;
 use copydesk_core::post::{PlanStep, RoutePlan, Tries};
 use copydesk_core::retry::RetryPolicy;
 use copydesk_core::routes::{OnDeadLetter, Route, RouteTable};
@@ -287,6 +288,7 @@ async fn settings(world: &World) -> Settings {
         caps: Vec::new(),
         alerts: crate::alerts::AlertSettings {
             targets: Vec::new(),
+            rules: Rules::trusting(),
             gather: Duration::from_secs(1),
             quiet: Duration::from_secs(1),
         },

@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use copydesk_core::content::FieldValue;
 use copydesk_core::failure::{Failure, FailureClass};
+use copydesk_core::outbound::Rules;
 use copydesk_proto::TraceContext;
 use serde_json::json;
 
@@ -24,6 +25,7 @@ fn settings(stub: &Stub, kind: Kind) -> NetworkSettings {
         connect_timeout: Duration::from_secs(5),
         timeout: Duration::from_secs(20),
         proxy: None,
+        rules: Rules::trusting(),
         prices: Prices {
             input_microdollars_per_million: 150_000,
             output_microdollars_per_million: 600_000,
@@ -251,6 +253,7 @@ fn a_base_url_must_be_http() {
             connect_timeout: NetworkSettings::CONNECT_TIMEOUT,
             timeout: NetworkSettings::TIMEOUT,
             proxy: None,
+            rules: Rules::trusting(),
             prices: Prices::default(),
         };
         assert!(Network::new(settings).is_err(), "{url}");

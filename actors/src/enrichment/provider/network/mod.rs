@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use copydesk_core::content::FieldValue;
 use copydesk_core::failure::{Failure, FailureClass};
+use copydesk_core::outbound::{Refused, Rules};
 use futures::future::BoxFuture;
 use genai::adapter::AdapterKind;
 use genai::chat::{
@@ -22,6 +23,7 @@ use url::Url;
 
 use super::{Face, Prices, Provider, Question, Reply, estimate_tokens, tokens_max};
 use crate::enrichment::recipe::{self, Misfit, Prompt};
+use crate::outbound;
 
 /// Longest model name kept from an answer, in bytes: it is stored with every result.
 const MODEL_BYTES_MAX: usize = 100;
@@ -60,6 +62,8 @@ pub struct NetworkSettings {
     pub timeout: Duration,
     /// An egress proxy. The environment's proxy variables are never used.
     pub proxy: Option<Url>,
+    /// Which addresses its name may have.
+    pub rules: Rules,
     /// What tokens cost.
     pub prices: Prices,
 }
@@ -80,6 +84,9 @@ pub enum SetupError {
     /// The URL cannot be extended by a path.
     #[error("a base URL starts with http:// or https:// and names a host")]
     BaseUrl,
+    /// The address is not one that may be called.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// genai refused.
     #[error("set up the AI client: {0}")]
     Client(String),
@@ -103,6 +110,7 @@ impl Network {
         if !http || settings.base_url.host_str().is_none() {
             return Err(SetupError::BaseUrl);
         }
+        settings.rules.check_url(&settings.base_url)?;
         let kind = match settings.kind {
             Kind::OpenAi => AdapterKind::OpenAI,
             Kind::Anthropic => AdapterKind::Anthropic,
@@ -245,17 +253,9 @@ impl Provider for Network {
 }
 
 fn http_client(settings: &NetworkSettings) -> Result<reqwest::Client, SetupError> {
-    // reqwest is built without a crypto provider of its own: one per process, ring everywhere. An
-    // error here says that one is installed.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = reqwest::Client::builder()
+    let mut builder = outbound::builder(&settings.rules)
         .connect_timeout(settings.connect_timeout)
-        .timeout(settings.timeout)
-        // A redirect would carry the post, and on the same host the key, to another place.
-        .redirect(reqwest::redirect::Policy::none())
-        // A few kilobytes of gzip can be gigabytes of answer.
-        .no_gzip()
-        .no_proxy();
+        .timeout(settings.timeout);
     if let Some(proxy) = &settings.proxy {
         builder = builder.proxy(reqwest::Proxy::all(proxy.clone()).map_err(SetupError::Http)?);
     }
