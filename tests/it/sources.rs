@@ -127,6 +127,37 @@ async fn the_official_library_of_standard_webhooks_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_official_python_library_is_taken_too() {
+    let library = std::env::var_os("COPYDESK_STANDARDWEBHOOKS")
+        .expect("COPYDESK_STANDARDWEBHOOKS: scripts/lib/standardwebhooks-install.sh prints it");
+    let site = Site::start(0, 1).await;
+    let mut node = node_on("embedded", &site, MORE);
+    let url = format!("{}/webhooks/standard", node.start().await);
+    let file = |name: &str, body: &str| {
+        let path = node.data_dir().join(name);
+        std::fs::write(&path, body).unwrap();
+        path
+    };
+    let paid = file("paid.json", r#"{"type":"invoice.paid","data":{"id":"in_7","note":"Größe"}}"#);
+    let other = file("other.json", r#"{"type":"invoice.paid","data":{"id":"in_8"}}"#);
+    let script =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/senders/standard_webhooks.py");
+    let send = |secret: &str, sent: &Path| {
+        let mut python = Command::new("python3");
+        python.arg(&script).args([&url, secret, "msg_7"]).arg(&paid).arg(sent);
+        let output = python.env("PYTHONPATH", &library).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(send(STANDARD_SECRET, &paid), "202");
+    assert_eq!(send(STANDARD_SECRET, &other), "401");
+    assert_eq!(send("whsec_bm90IHRoZSBzZWNyZXQgdGhhdCB3ZSBrbm93", &paid), "401");
+    let events = node.get("/events").await;
+    assert_eq!(events["rows"][0]["event_type"], "invoice.paid");
+    assert_eq!(events["rows"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_sends_too_much_is_told_when_to_come_back() {
     let site = Site::start(0, 1).await;
     let mut node = node_on("embedded", &site, MORE);
