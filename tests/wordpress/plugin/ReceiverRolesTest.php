@@ -19,6 +19,7 @@ final class ReceiverRolesTest extends ReceiverTestCase
         'POST /posts/apply' =>                        [401, 403, 403, 403, 403, 403, 403, 200],
         'POST /posts/statuses' =>                     [401, 403, 403, 403, 403, 403, 403, 200],
         'POST /events' =>                             [401, 403, 403, 403, 403, 403, 403, 200],
+        'POST /comments/(?P<id>\d{1,18})/apply' =>    [401, 403, 403, 403, 403, 403, 403, 200],
         'GET /posts/(?P<id>\d{1,18})/suggestions' =>  [401, 403, 403, 403, 200, 200, 200, 403],
         'GET /posts/(?P<id>\d{1,18})/history' =>      [401, 403, 403, 403, 200, 200, 200, 403],
         'POST /suggestions/(?P<id>\d{1,18})' =>       [401, 403, 403, 403, 200, 200, 200, 403],
@@ -94,6 +95,10 @@ final class ReceiverRolesTest extends ReceiverTestCase
             case '/events':
                 $event = ['source' => 'a', 'external_id' => 'b', 'status' => '', 'summary' => ''];
                 return [$path, $event + $write];
+            case '/comments/(?P<id>\d{1,18})/apply':
+                $comment = wp_insert_comment(['comment_post_ID' => $id, 'comment_content' => 'x']);
+                $fields = [self::field('comment', 'hold: a test', 'suggest')];
+                return ["/comments/$comment/apply", ['fields' => $fields] + $write];
             case '/suggestions/(?P<id>\d{1,18})':
                 self::applied($id, ['fields' => [self::field('title', "Title $this->number")]] + $write);
                 return ['/suggestions/' . $this->newest('suggestions'), ['action' => 'dismiss']];

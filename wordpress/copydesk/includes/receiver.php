@@ -23,6 +23,7 @@ require __DIR__ . '/receiver/plan.php';
 require __DIR__ . '/receiver/carry-out.php';
 require __DIR__ . '/receiver/apply.php';
 require __DIR__ . '/receiver/events.php';
+require __DIR__ . '/receiver/comments.php';
 require __DIR__ . '/receiver/routes.php';
 require __DIR__ . '/receiver/decisions.php';
 require __DIR__ . '/receiver/people-routes.php';

@@ -38,6 +38,10 @@ add_action('rest_api_init', static function (): void {
     $route('POST', '/posts/apply', $may, 'post_apply_many');
     $route('POST', '/posts/statuses', $may, 'post_statuses');
     $route('POST', '/events', $may, 'post_event');
+    $may_moderate = static function (\WP_REST_Request $request): bool {
+        return copydesk_may_moderate((int) $request['id']);
+    };
+    $route('POST', '/comments/(?P<id>\d{1,18})/apply', $may_moderate, 'post_judgement');
 });
 
 /** What $work returns, or the error that its refusal asks for. @return mixed */
@@ -183,6 +187,13 @@ function items_of(\WP_REST_Request $request, string $name, int $most): array
         number_of(is_array($item) ? $item : [], 'id');
     }
     return array_values($items);
+}
+
+function post_judgement(\WP_REST_Request $request): \WP_REST_Response
+{
+    $judgement = new Judgement(body_of($request));
+    check_headers($request, $judgement->ticket);
+    return applied(judge_comment((int) $request['id'], $judgement));
 }
 
 function post_event(\WP_REST_Request $request): \WP_REST_Response
