@@ -108,7 +108,7 @@ async fn start_parts(
             () = ending.begun() => {}
         }
     });
-    let desk = Arc::new(NodeDesk::new(node.desk.clone(), config));
+    let desk = Arc::new(NodeDesk::new(node.desk.clone(), node.receivers.clone(), config));
     let admin_settings = AdminSettings {
         address: access.address,
         hosts: config.admin.hosts.clone(),

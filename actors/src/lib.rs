@@ -20,6 +20,7 @@ pub mod pull;
 pub mod receiver;
 pub mod records;
 pub mod retention;
+pub mod schedule;
 pub mod sequencer;
 #[cfg(test)]
 #[expect(

@@ -103,16 +103,18 @@ pub struct Intake {
     pub body: Bytes,
     /// The route it takes.
     pub route: Option<RouteId>,
-    /// Set when an operator, not a sender, asked for it.
+    /// Who sent it through the admin API; empty for webhooks.
+    pub sent_by: String,
+    /// Set when an operator or a schedule, not a sender, asked for it.
     pub replay: Option<Replay>,
 }
 
-/// An event that an operator asked for once more.
+/// An event that no sender sent, in the lane behind live work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
-    /// Who.
+    /// Who: an operator, or the schedule.
     pub by: String,
-    /// The job that asked.
+    /// The job that asked for it once more; empty for a schedule.
     pub job: String,
 }
 
@@ -140,6 +142,7 @@ impl Intake {
             trace: self.trace.map(Into::into),
             body: self.body.clone(),
             route: self.route.as_ref().map(ToString::to_string).unwrap_or_default(),
+            sent_by: self.sent_by.clone(),
             replay: self
                 .replay
                 .as_ref()
@@ -203,6 +206,7 @@ impl Intake {
             trace: stored.trace.and_then(|t| t.try_into().ok()),
             body: stored.body,
             route,
+            sent_by: stored.sent_by,
             replay: stored.replay.map(|v1::Replay { by, job }| Replay { by, job }),
         })
     }

@@ -46,6 +46,8 @@ pub enum Field {
     Meta(String),
     /// A status line for an item (provider events and the ingest route).
     Status,
+    /// A comment's status, with the reason: a [`Judgement`] as text.
+    Comment,
 }
 
 impl fmt::Display for Field {
@@ -58,6 +60,7 @@ impl fmt::Display for Field {
             Self::SeoDescription => f.write_str("seo_description"),
             Self::Meta(key) => write!(f, "meta:{key}"),
             Self::Status => f.write_str("status"),
+            Self::Comment => f.write_str("comment"),
         }
     }
 }
@@ -65,7 +68,7 @@ impl fmt::Display for Field {
 /// The text names no field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a field is excerpt, title, tags, categories, seo_description, status or meta:<key> \
+    "a field is excerpt, title, tags, categories, seo_description, status, comment or meta:<key> \
      (1 to 64 of a-z 0-9 _ -)"
 )]
 pub struct UnknownField;
@@ -81,6 +84,7 @@ impl FromStr for Field {
             "categories" => Ok(Self::Categories),
             "seo_description" => Ok(Self::SeoDescription),
             "status" => Ok(Self::Status),
+            "comment" => Ok(Self::Comment),
             other => {
                 let key = other.strip_prefix("meta:").ok_or(UnknownField)?;
                 let plain =
@@ -123,6 +127,31 @@ impl FieldValue {
                 ContentHash::of(&items.iter().map(String::as_str).collect::<Vec<_>>())
             }
         }
+    }
+}
+
+/// A word of a closed list and the reason for it, as text: `spam: advertises a casino`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judgement<'t> {
+    /// The word.
+    pub verdict: &'t str,
+    /// Why, in a sentence.
+    pub reason: &'t str,
+}
+
+impl<'t> Judgement<'t> {
+    /// Reads it; `None` for a text without a reason: nothing is judged silently.
+    #[must_use]
+    pub fn read(text: &'t str) -> Option<Self> {
+        let (verdict, reason) = text.split_once(':')?;
+        let judgement = Self { verdict: verdict.trim(), reason: reason.trim() };
+        (!judgement.verdict.is_empty() && !judgement.reason.is_empty()).then_some(judgement)
+    }
+}
+
+impl fmt::Display for Judgement<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.verdict, self.reason)
     }
 }
 

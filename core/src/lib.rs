@@ -17,6 +17,7 @@ pub mod refusal;
 pub mod retry;
 pub mod routes;
 pub mod sanitise;
+pub mod schedule;
 pub mod signature;
 pub mod treasury;
 pub mod webhook;

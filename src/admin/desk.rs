@@ -1,19 +1,22 @@
 //! What a node can tell and do for an operator, as the admin API sees it.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use copydesk_actors::desk::trace::Trace;
 use copydesk_actors::ledger::{CostFilter, CostKey};
 use copydesk_core::access::Reach;
 use copydesk_core::budget::BudgetName;
 use copydesk_core::content::FieldValue;
 use copydesk_core::holds::HoldScope;
-use copydesk_proto::{PostKey, ProviderId};
+use copydesk_proto::{PostKey, ProviderId, SourceId};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use super::{
     AttemptRow, BudgetRow, CostRow, Cursor, DeadLetterGroupRow, DeadLetterRow, EventRow,
     FollowLine, HoldRow, JobOrder, JobPlanRow, JobResultRow, JobRow, PostRow, PostView,
-    ProviderRow, RouteRow, SiteRow, Status, VerifyReport,
+    ProviderRow, RouteRow, SentRow, SiteRow, SourceRow, Status, VerifyReport,
 };
 
 /// Rows a list has when nothing is said.
@@ -37,6 +40,9 @@ pub trait Desk: Send + Sync + 'static {
     fn events(&self, filter: Filter) -> Asked<'_, Page<EventRow>>;
     /// One event, by the id its sender was told.
     fn event(&self, event_id: String) -> Asked<'_, EventRow>;
+    /// Stores an event of one's own, and waits for its end as long as the order says. Durable when
+    /// answered.
+    fn send_event(&self, order: EventOrder) -> Asked<'_, SentRow>;
     /// What happens after a position, or from now on.
     fn follow(&self, after: Option<u64>) -> Asked<'_, Following>;
     /// The posts last touched.
@@ -84,6 +90,8 @@ pub trait Desk: Send + Sync + 'static {
     fn attempts(&self, post: PostKey) -> Asked<'_, Vec<AttemptRow>>;
     /// The WordPress sites, by name.
     fn sites(&self) -> Asked<'_, Vec<SiteRow>>;
+    /// Who may send, by name.
+    fn sources(&self) -> Asked<'_, Vec<SourceRow>>;
     /// The AI services, by name.
     fn providers(&self) -> Asked<'_, Vec<ProviderRow>>;
     /// The routes, in the order they are tried.
@@ -99,6 +107,21 @@ pub struct Act {
     pub by: String,
     /// Why, in their words; may be empty.
     pub reason: String,
+}
+
+/// An event that comes in without a signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventOrder {
+    /// The source it belongs to.
+    pub source: SourceId,
+    /// Its payload, as a webhook's body.
+    pub body: Bytes,
+    /// How long its end is waited for.
+    pub wait: Duration,
+    /// Who sends it.
+    pub by: String,
+    /// Sites that the sender reaches.
+    pub reach: Reach,
 }
 
 /// How a dead letter is tried again. Steps go by their names: `read`, `write`, or the enrichment's.
@@ -152,6 +175,9 @@ pub enum DeskError {
     /// There is no such event, post, dead letter or hold.
     #[error("there is nothing by this name")]
     NotFound,
+    /// What was told is not what it should be; says why.
+    #[error("{0}")]
+    Invalid(String),
     /// It is there, and what was asked for cannot be done to it; says why.
     #[error("{0}")]
     Refused(String),

@@ -25,19 +25,20 @@ pub use access::{Access, AccessError, DoorError, FILE_NAME, NAME_PREFIX, new_tok
 pub use api::{AdminApi, AdminSettings, Unruled};
 pub use cursor::{BadCursor, Cursor};
 pub use desk::{
-    Act, Asked, CapsOrder, Desk, DeskError, Filter, Following, JobTurn, Page, ROWS_DEFAULT,
-    ROWS_MAX, RedoOrder, TraceOf,
+    Act, Asked, CapsOrder, Desk, DeskError, EventOrder, Filter, Following, JobTurn, Page,
+    ROWS_DEFAULT, ROWS_MAX, RedoOrder, TraceOf,
 };
 pub use job_rows::{AttemptRow, BudgetRow, CostRow, JobPlanRow, JobResultRow, JobRow};
 pub use nouns::{
-    ActRequest, CapsRequest, CostList, DeadLetterList, EventList, Followed, HoldList, HoldRequest,
-    JobFilter, JobOrder, JobRequest, JobResultList, NewToken, PostList, RetryAnswer, RetryProvider,
-    RetryRequest, Rows, TokenRequest, TokenRow, Words,
+    ActRequest, CapsRequest, CostList, DeadLetterList, EventList, EventRequest, Followed, HoldList,
+    HoldRequest, JobFilter, JobOrder, JobRequest, JobResultList, NewToken, PostList, RetryAnswer,
+    RetryProvider, RetryRequest, Rows, TokenRequest, TokenRow, Words,
 };
 pub use openapi::document;
 use problem::Refusal;
 pub use problem::{Code, Problem};
 pub use rows::{
-    DeadLetterGroupRow, DeadLetterRow, EventRow, FollowLine, HoldRow, JourneyLine, PostRow,
-    PostView, ProviderRow, RouteRow, SiteRow, Status, TraceNodeRow, TraceRow, VerifyReport,
+    DeadLetterGroupRow, DeadLetterRow, EventRow, FollowLine, HoldRow, JourneyLine, KeyRow, PostRow,
+    PostView, ProviderRow, RouteRow, SentRow, SiteRow, SourceRow, Status, TraceNodeRow, TraceRow,
+    VerifyReport,
 };

@@ -131,6 +131,7 @@ impl From<DeskError> for Refusal {
     fn from(error: DeskError) -> Self {
         match error {
             DeskError::NotFound => Self::not_found(),
+            DeskError::Invalid(why) => Self::bad(why),
             DeskError::Refused(why) => Self::new(Code::Refused, why),
             DeskError::Unavailable(why) => Self::new(Code::LogUnavailable, why),
         }

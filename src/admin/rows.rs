@@ -65,6 +65,52 @@ pub struct SiteRow {
     pub in_flight: u64,
 }
 
+/// Who may send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SourceRow {
+    /// Its name.
+    pub source: String,
+    /// The site its posts belong to.
+    pub site: String,
+    /// How it proves itself: `wp-relay`, `github`, …; `api` where nothing is signed.
+    pub scheme: String,
+    /// Event types of its own.
+    pub events: Vec<String>,
+    /// Its live secrets, newest first.
+    pub keys: Vec<KeyRow>,
+    /// A secret without a last use proved nothing since, in milliseconds since 1970; `null` where
+    /// the whole log was looked through.
+    pub looked_back_to: Option<i64>,
+}
+
+/// A live secret. Never the secret itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeyRow {
+    /// Its id.
+    pub id: String,
+    /// When it last proved a webhook, in milliseconds since 1970.
+    pub used_at: Option<i64>,
+}
+
+/// What became of an event that was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SentRow {
+    /// Its id; of the first copy when this is a repeat.
+    pub event_id: String,
+    /// `site/post`.
+    pub post: String,
+    /// Its place in the log.
+    pub position: u64,
+    /// Whether it was there before.
+    pub duplicate: bool,
+    /// Where it stands; see the events. Not looked at without a wait: `accepted`.
+    pub state: String,
+    /// Why, in plain words; empty when the state says it.
+    pub cause: String,
+    /// Whether it has ended: nothing more happens to it by itself.
+    pub ended: bool,
+}
+
 /// A route: which events of a source ask for which enrichments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RouteRow {

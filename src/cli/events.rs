@@ -1,12 +1,15 @@
 //! `copydesk events`: what was taken in, and what becomes of it.
 
+use std::io;
+
+use anyhow::{Context, bail};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::args::PartArgs;
+use super::args::{ActArgs, PartArgs};
 use super::client::AdminClient;
 use super::output::{Output, plain, time};
-use crate::admin::{EventRow, FollowLine, Followed};
+use crate::admin::{EventRequest, EventRow, FollowLine, Followed, SentRow};
 
 /// Look at events.
 #[derive(Debug, Subcommand)]
@@ -27,6 +30,23 @@ pub enum Events {
     Show {
         /// The id its sender was told.
         event_id: String,
+    },
+    /// Send an event of one's own, to a source with scheme = "api".
+    #[command(after_help = "\
+Examples:
+  copydesk events send --source desk '{\"event\": \"desk.asked\", \"post_id\": 42}'
+  copydesk events send --source desk --wait 30 - < event.json
+
+It is durable when the command ends. With --wait: exit code 0 when it ended in time.")]
+    Send {
+        /// The source it belongs to.
+        #[arg(long)]
+        source: String,
+        /// Wait up to so many seconds for its end.
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..=60))]
+        wait: Option<u64>,
+        /// What happened: a JSON object as a webhook of the source would have it, or - to read one.
+        event: String,
     },
     /// Watch what happens, as it happens. Ctrl-C ends it.
     #[command(after_help = "\
@@ -62,6 +82,23 @@ impl Events {
                     output.value(&row)?;
                 } else {
                     table(&[row], output)?;
+                }
+            }
+            Self::Send { source, wait, event } => {
+                let event = if event == "-" { io::read_to_string(io::stdin())? } else { event };
+                let event = serde_json::from_str(&event).context("the event is a JSON object")?;
+                let by = client.act(ActArgs::default()).by;
+                let order = EventRequest { source, event, wait_s: wait, by };
+                let row: SentRow = client.post(&["events"], &order).await?;
+                if output.json {
+                    output.value(&row)?;
+                } else {
+                    let SentRow { event_id, post, state, cause, .. } = &row;
+                    let cause = if cause.is_empty() { "" } else { &format!(": {}", plain(cause)) };
+                    output.line(&format!("{event_id}  {}  {state}{cause}", plain(post)))?;
+                }
+                if wait.is_some() && !row.ended {
+                    bail!("it has not ended yet; `copydesk events show {}` tells", row.event_id);
                 }
             }
             Self::Follow { site, post, after } => {

@@ -18,7 +18,8 @@ use toml_edit::{DocumentMut, InlineTable, Item, Table, Value};
 
 use super::args::KeysCommand;
 use super::init::{SECRETS_DIR, make_secrets_dir, new_secret, write_new};
-use super::output::Output;
+use super::output::{Output, time};
+use crate::admin::SourceRow;
 use crate::config::{
     ConfigError, Environment, FILE_NAME, Loaded, Scheme, SecretRef, Source, read_secret,
 };
@@ -32,19 +33,28 @@ struct KeyRow {
     /// `signs` for the first of a source, which our own commands sign with; `live` for the others;
     /// `missing` when there is no secret at its place.
     state: &'static str,
+    /// When it last proved a webhook, in milliseconds since 1970; `None` when the node that runs
+    /// does not know of a use, or none runs.
+    used_at: Option<i64>,
+    /// The same in words.
+    used: String,
 }
+
+/// What a node says of the sources; `None` without one.
+pub(super) type Uses<'a> = &'a dyn Fn() -> Option<Vec<SourceRow>>;
 
 pub(super) fn keys(
     command: KeysCommand,
     path: Option<&Path>,
     load: &dyn Fn() -> Result<Loaded, ConfigError>,
+    uses: Uses<'_>,
     env: &Environment,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
     let loaded = load()?;
     let file = path.unwrap_or(Path::new(FILE_NAME));
     match command {
-        KeysCommand::List { source } => list(&loaded, source.as_deref(), env, output)?,
+        KeysCommand::List { source } => list(&loaded, source.as_deref(), uses(), env, output)?,
         KeysCommand::Add { source, id, from } => {
             add(&loaded, file, &named(&source)?, id, from, env, output)?;
         }
@@ -71,6 +81,7 @@ fn of<'a>(loaded: &'a Loaded, id: &SourceId) -> anyhow::Result<&'a Source> {
 fn list(
     loaded: &Loaded,
     only: Option<&str>,
+    uses: Option<Vec<SourceRow>>,
     env: &Environment,
     output: &Output,
 ) -> anyhow::Result<()> {
@@ -81,22 +92,45 @@ fn list(
         loaded.config.sources.iter().filter(|(id, _)| only.is_none_or(|o| o == id.as_str()));
     let rows: Vec<KeyRow> = wanted
         .flat_map(|(id, source)| {
-            source.secrets.iter().enumerate().map(|(place, secret)| KeyRow {
-                source: id.clone(),
-                id: secret.id.clone(),
-                place: secret.value.to_string(),
-                state: match (read_secret(&secret.value, env), place) {
-                    (Err(_), _) => "missing",
-                    (Ok(_), 0) => "signs",
-                    (Ok(_), _) => "live",
-                },
+            let uses = uses.as_deref();
+            source.secrets.iter().enumerate().map(move |(place, secret)| {
+                let (used_at, used) = last_use(uses, id, &secret.id);
+                KeyRow {
+                    source: id.clone(),
+                    id: secret.id.clone(),
+                    place: secret.value.to_string(),
+                    state: match (read_secret(&secret.value, env), place) {
+                        (Err(_), _) => "missing",
+                        (Ok(_), 0) => "signs",
+                        (Ok(_), _) => "live",
+                    },
+                    used_at,
+                    used,
+                }
             })
         })
         .collect();
-    output.rows(&rows, ["source", "key", "kept at", "state"], |row| {
-        [row.source.to_string(), row.id.clone(), row.place.clone(), row.state.to_owned()]
+    output.rows(&rows, ["source", "key", "kept at", "state", "last use"], |row| {
+        let (source, id, place) = (row.source.to_string(), row.id.clone(), row.place.clone());
+        [source, id, place, row.state.to_owned(), row.used.clone()]
     })?;
     Ok(())
+}
+
+/// When a key was last used, and in words.
+fn last_use(uses: Option<&[SourceRow]>, id: &SourceId, key: &str) -> (Option<i64>, String) {
+    let Some(rows) = uses else { return (None, "unknown: no node runs".to_owned()) };
+    let row = rows.iter().find(|row| row.source == id.as_str());
+    let Some((row, known)) =
+        row.and_then(|row| Some((row, row.keys.iter().find(|k| k.id == key)?)))
+    else {
+        return (None, "unknown: the node runs without it".to_owned());
+    };
+    match (known.used_at, row.looked_back_to) {
+        (Some(at), _) => (Some(at), time(at)),
+        (None, Some(since)) => (None, format!("none since {}", time(since))),
+        (None, None) => (None, "none".to_owned()),
+    }
 }
 
 fn add(
@@ -229,6 +263,9 @@ fn next_id(source: &Source) -> String {
 
 /// A new secret in the form that the scheme takes.
 fn made_for(source: &Source) -> anyhow::Result<String> {
+    if !source.scheme.is_sender() {
+        bail!("nothing is signed by this source: it needs no key");
+    }
     if matches!(source.scheme, Scheme::Stripe | Scheme::Slack | Scheme::Shopify) {
         bail!(
             "this sender makes its secrets itself: put the new one into a file and name it with \
@@ -322,7 +359,7 @@ secrets = [{ id = \"k1\", value = \"env:NEWS\" }] # since May
             let file = self.file();
             let load = || crate::config::load(Some(&file), &self.env);
             let output = Output::to(true, Box::new(std::io::sink()));
-            keys(command, Some(&file), &load, &self.env, &output)
+            keys(command, Some(&file), &load, &|| None, &self.env, &output)
         }
 
         fn add(&self, from: &str) -> anyhow::Result<ExitCode> {

@@ -35,6 +35,7 @@ pub use client::{AdminClient, ClientError, Journeys};
 pub use output::Output;
 
 use self::routes::RoutesArgs;
+use crate::admin::{Rows, SourceRow};
 use crate::config::{self, ConfigError, Environment, Loaded};
 use crate::demo;
 
@@ -71,7 +72,10 @@ pub fn run(cli: Cli, env: &Environment, output: &Output) -> anyhow::Result<ExitC
         Command::Man { dir } => pages::man(dir.as_deref(), output),
         Command::Send(args) => on_one_thread(send::send(&args, &load, env, output)),
         Command::Trace { of } => asked(&load, env, async |c| trace::trace(&of, &c, output).await),
-        Command::Keys(command) => keys::keys(command, path.as_deref(), &load, env, output),
+        Command::Keys(command) => {
+            let uses = || uses(&load, env);
+            keys::keys(command, path.as_deref(), &load, &uses, env, output)
+        }
         Command::Openapi => pages::openapi(output),
         Command::Status => asked(&load, env, async |c| look::status(&c, output).await),
         Command::Sites => asked(&load, env, async |c| look::sites(&c, output).await),
@@ -110,6 +114,21 @@ fn asked(
     };
     on_one_thread(command(client))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the node says of its sources, if one answers.
+fn uses(
+    load: &dyn Fn() -> Result<Loaded, ConfigError>,
+    env: &Environment,
+) -> Option<Vec<SourceRow>> {
+    let mut found = None;
+    let ask = async |client: AdminClient| {
+        let rows: Rows<SourceRow> = client.get(&["sources"], &()).await?;
+        found = Some(rows.rows);
+        Ok(())
+    };
+    asked(load, env, ask).ok()?;
+    found
 }
 
 fn on_one_thread<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

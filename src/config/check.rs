@@ -9,12 +9,16 @@ use copydesk_core::limits::{
 };
 use copydesk_core::pointer::{BadPointer, Pointer};
 use copydesk_core::routes::EventPattern;
+use copydesk_core::schedule::{Schedule, ScheduleError};
 use copydesk_core::signature::is_key_id;
 use copydesk_core::webhook::is_event_type;
 use copydesk_proto::RouteId;
 
 use super::report::suggest;
-use super::{BUILTIN, Delivery, Loaded, LogUrl, Price, Problem, ProviderKind, Site, Source};
+use super::{
+    BUILTIN, Body, Delivery, Loaded, LogUrl, Price, Problem, ProviderKind, ScheduleTable, Scheme,
+    Site, Source,
+};
 
 /// Longest time for one request to a site or provider; a slow model needs minutes, not hours.
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
@@ -23,6 +27,9 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 const PULL_MIN: Duration = Duration::from_secs(10);
 /// A day late is of no use to an editor.
 const PULL_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// Posts of one tick of a schedule: what an operator's job may do at most, too.
+const SCHEDULE_POSTS_MAX: usize = 10_000;
 
 /// Everything that is wrong.
 pub(super) fn check(loaded: &Loaded) -> Vec<Problem> {
@@ -178,7 +185,9 @@ impl Check<'_> {
                 }
                 None => {}
             }
-            if source.secrets.is_empty() || source.secrets.len() > SIGNATURES_TRIED_MAX {
+            if !source.scheme.is_sender() {
+                self.local(name.as_str(), source);
+            } else if source.secrets.is_empty() || source.secrets.len() > SIGNATURES_TRIED_MAX {
                 self.refuse(
                     &path("secrets"),
                     format!("a source has 1 to {SIGNATURES_TRIED_MAX} secrets"),
@@ -196,11 +205,62 @@ impl Check<'_> {
                     );
                 }
             }
+            self.schedule(name.as_str(), source);
             self.scheme(name.as_str(), source);
             self.payload(name.as_str(), source);
             if let Some(own) = &source.path {
                 self.source_path(&path("path"), own, &mut paths, name.as_str());
             }
+        }
+    }
+
+    fn schedule(&mut self, name: &str, source: &Source) {
+        let path = |key: &str| format!("sources.{name}.{key}");
+        let table = match (&source.schedule, source.scheme == Scheme::Schedule) {
+            (Some(table), true) => table,
+            (None, false) => return,
+            (Some(_), false) => {
+                let reason = "this table goes with scheme = \"schedule\"";
+                return self.refuse(&path("schedule"), reason, "");
+            }
+            (None, true) => {
+                let reason = format!("scheme = \"schedule\" needs [sources.{name}.schedule]");
+                return self.refuse(&path("scheme"), reason, "docs/sources.md has an example");
+            }
+        };
+        match Schedule::new(&table.cron, &table.timezone) {
+            Ok(_) => {}
+            Err(error @ ScheduleError::Cron) => {
+                self.refuse(&path("schedule.cron"), error.to_string(), "");
+            }
+            Err(error @ ScheduleError::Zone) => {
+                self.refuse(&path("schedule.timezone"), error.to_string(), "");
+            }
+        }
+        self.range(&path("schedule.limit"), table.limit, 1, SCHEDULE_POSTS_MAX);
+        for parameter in table.posts.keys() {
+            let known = ScheduleTable::PARAMETERS;
+            if !known.contains(&parameter.as_str()) {
+                let path = path(&format!("schedule.posts.{parameter}"));
+                let reason = format!("posts are not chosen by `{parameter}`");
+                self.refuse(&path, reason, suggest(parameter, known.into_iter()));
+            }
+        }
+    }
+
+    /// What only senders have.
+    fn local(&mut self, name: &str, source: &Source) {
+        let set = [
+            ("secrets", !source.secrets.is_empty()),
+            ("path", source.path.is_some()),
+            ("allow", !source.allow.is_empty()),
+            ("requests_per_minute", source.requests_per_minute.is_some()),
+            ("trigger", source.trigger),
+            ("body", source.body != Body::Json),
+        ];
+        for (key, _) in set.into_iter().filter(|(_, is_set)| *is_set) {
+            let path = format!("sources.{name}.{key}");
+            self.refuse(&path, format!("a source to which nobody posts has no {key}"), "");
         }
     }
 
@@ -220,6 +280,12 @@ impl Check<'_> {
         }
         if source.map.event_default.as_ref().is_some_and(|event| !is_event_type(event)) {
             self.refuse(&path("map.event_default"), EVENT_FORM, EVENT_HELP);
+        }
+        if source.events.len() > ROUTE_ITEMS_MAX {
+            self.refuse(&path("events"), format!("more than {ROUTE_ITEMS_MAX} events"), "");
+        }
+        if source.events.iter().any(|event| !is_event_type(event)) {
+            self.refuse(&path("events"), EVENT_FORM, EVENT_HELP);
         }
         for (events, fields) in &source.require {
             if events.parse::<EventPattern>().is_err() {

@@ -32,8 +32,8 @@ pub use shape::{
     Provider, ProviderKind, Route, Site,
 };
 pub use source::{
-    About, Body, CustomScheme, Encoding, Idempotency, Map, Scheme, Source, SourceSecret,
-    UnknownEvents, Version,
+    About, Body, CustomScheme, Encoding, Idempotency, Map, ScheduleTable, Scheme, Source,
+    SourceSecret, UnknownEvents, Version,
 };
 pub use values::{Dollars, DollarsError, Price, PriceError, SecretRef, SecretRefError};
 

@@ -10,7 +10,7 @@ use copydesk_proto::SiteId;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::values::{SecretRef, duration, networks, pointer_opt};
+use super::values::{SecretRef, duration, duration_opt, networks, pointer_opt};
 
 /// `[sources.<name>]`: a sender; its webhooks arrive at `POST /webhooks/<name>`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -25,7 +25,8 @@ pub struct Source {
     /// `custom`: how it signs.
     #[serde(default)]
     pub custom: Option<CustomScheme>,
-    /// Its live secrets, newest first.
+    /// Its live secrets, newest first; none where nothing is signed.
+    #[serde(default)]
     pub secrets: Vec<SourceSecret>,
     /// The site its posts belong to; the site of the source's own name when absent.
     #[serde(default)]
@@ -54,6 +55,12 @@ pub struct Source {
     /// Fields that events must have, by event pattern.
     #[serde(default)]
     pub require: BTreeMap<String, Vec<String>>,
+    /// Event types of its own, besides those that everyone knows.
+    #[serde(default)]
+    pub events: Vec<String>,
+    /// `schedule`: when its events come, and of which posts.
+    #[serde(default)]
+    pub schedule: Option<ScheduleTable>,
     /// What happens to event types no one knows.
     #[serde(default)]
     pub unknown_events: UnknownEvents,
@@ -132,14 +139,46 @@ pub enum Scheme {
     /// As the table `custom` describes it.
     #[value(skip)]
     Custom,
+    /// Not at all: its events come through the admin API, whose tokens say who may.
+    #[value(skip)]
+    Api,
+    /// Not at all: its events come by themselves, when the table `schedule` says.
+    #[value(skip)]
+    Schedule,
 }
 
 impl Scheme {
-    /// Its row of the table. `custom` has none of its own; it is what it is made of.
+    /// Whether webhooks come from it. From the others nobody takes a request.
+    #[must_use]
+    pub const fn is_sender(self) -> bool {
+        !matches!(self, Self::Api | Self::Schedule)
+    }
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Custom => "custom",
+            Self::Api => "api",
+            Self::Schedule => "schedule",
+            Self::WpRelay
+            | Self::Provider
+            | Self::StandardWebhooks
+            | Self::Github
+            | Self::Stripe
+            | Self::Shopify
+            | Self::Slack
+            | Self::Token
+            | Self::Basic => self.row().name,
+        }
+    }
+
+    /// Its row of the table. `custom` has none of its own; it is what it is made of. Nor has what
+    /// signs nothing; its secret is one that nobody knows.
     #[must_use]
     pub fn row(self) -> &'static signature::Scheme {
         match self {
-            Self::WpRelay | Self::Custom => &signature::WP_RELAY,
+            Self::WpRelay | Self::Custom | Self::Api | Self::Schedule => &signature::WP_RELAY,
             Self::Provider => &signature::PROVIDER,
             Self::StandardWebhooks => &signature::STANDARD_WEBHOOKS,
             Self::Github => &signature::GITHUB,
@@ -150,6 +189,60 @@ impl Scheme {
             Self::Basic => &signature::BASIC,
         }
     }
+}
+
+/// `[sources.<name>.schedule]`: when the posts of a site have their turn, and which of them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleTable {
+    /// Five fields of cron: minute, hour, day of the month, month, day of the week.
+    pub cron: String,
+    /// The time zone the fields are in.
+    #[serde(default = "ScheduleTable::utc")]
+    pub timezone: String,
+    /// What WordPress's list of posts is asked for, besides published posts: a parameter of
+    /// `GET /wp/v2/posts` and its value.
+    #[serde(default)]
+    pub posts: BTreeMap<String, String>,
+    /// Only posts published so long ago at most.
+    #[serde(default, deserialize_with = "duration_opt")]
+    pub newer_than: Option<Duration>,
+    /// Only posts published so long ago at least.
+    #[serde(default, deserialize_with = "duration_opt")]
+    pub older_than: Option<Duration>,
+    /// At most so many, newest first.
+    #[serde(default = "ScheduleTable::usual_limit")]
+    pub limit: usize,
+}
+
+impl ScheduleTable {
+    fn utc() -> String {
+        "UTC".to_owned()
+    }
+
+    const fn usual_limit() -> usize {
+        1_000
+    }
+
+    /// What may stand in `posts`: filters of WordPress, nothing that changes how it answers.
+    pub const PARAMETERS: [&'static str; 16] = [
+        "after",
+        "author",
+        "author_exclude",
+        "before",
+        "categories",
+        "categories_exclude",
+        "exclude",
+        "include",
+        "lang",
+        "modified_after",
+        "modified_before",
+        "search",
+        "slug",
+        "status",
+        "sticky",
+        "tags",
+    ];
 }
 
 /// `[sources.<name>.custom]`: a scheme that is not in the table.
@@ -262,12 +355,18 @@ pub struct Map {
     /// The idempotency key; `/idempotency_key`.
     #[serde(deserialize_with = "pointer_opt")]
     pub key: Option<Pointer>,
+    /// The text that enrichments read; a post's `/content`.
+    #[serde(deserialize_with = "pointer_opt")]
+    pub text: Option<Pointer>,
+    /// The heading of that text; a post's `/title`.
+    #[serde(deserialize_with = "pointer_opt")]
+    pub title: Option<Pointer>,
 }
 
 impl From<Map> for Mapping {
     fn from(map: Map) -> Self {
-        let Map { event, event_default, post, external_id, version, key } = map;
-        Self { event, event_default, post, external_id, version, key }
+        let Map { event, event_default, post, external_id, version, key, text, title } = map;
+        Self { event, event_default, post, external_id, version, key, text, title }
     }
 }
 

@@ -108,7 +108,7 @@ fn the_examples_of_the_default_file_are_valid_and_say_the_defaults() {
         allow = ["203.0.113.0/24"]
         requests_per_minute = 600
         about = "post"
-        map = { event = "/type", external_id = "/data/id", version = "/created", key = "/id" }
+        map = { event = "/type", external_id = "/data/id", version = "/created", key = "/id", text = "/data/text", title = "/data/subject" }
         require = { "post.published" = ["/title"] }
         [enrichments.summary]
         recipe = "summary"
@@ -154,7 +154,7 @@ fn the_default_file_names_every_key() {
         "[[routes]]\nzz = 1",
     ];
     // Keys of one scheme each; docs/sources.md shows them.
-    let explained = ["token_header", "custom"];
+    let explained = ["token_header", "custom", "schedule"];
     let shown: BTreeSet<&str> = DEFAULT_TOML
         .lines()
         .filter_map(|line| line.trim_start_matches('#').split(['=', '.', ']']).next())

@@ -177,6 +177,13 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
     parse_duration(&String::deserialize(deserializer)?)
 }
 
+/// The same, where the key may be absent.
+pub(super) fn duration_opt<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
+}
+
 /// The same, or `"off"`.
 pub(super) fn duration_or_off<'de, D: Deserializer<'de>>(
     deserializer: D,

@@ -1,5 +1,6 @@
 //! The admin API's desk, over a running node: rows of the log as the API's JSON has them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,13 +12,14 @@ use copydesk_actors::desk::verify::{self, Violation};
 use copydesk_actors::desk::{Costs, Desk as Office, HoldError, OperateError, journey};
 use copydesk_actors::enrichment::EnrichmentMessage;
 use copydesk_actors::ledger::{CostFilter, CostKey, grouped};
+use copydesk_actors::receiver::Receiver;
 use copydesk_actors::sequencer::Operation;
 use copydesk_core::access::Reach;
 use copydesk_core::budget::{BudgetName, Caps};
 use copydesk_core::holds::{Hold, HoldScope};
 use copydesk_core::post::{IntakePosition, Redo, Rejection, RunId};
 use copydesk_eventlog::{EventLog, ReadError, Sequence};
-use copydesk_proto::{PostKey, ProviderId, SiteId, Timestamp};
+use copydesk_proto::{PostKey, ProviderId, SiteId, SourceId, Timestamp};
 use futures::{FutureExt, StreamExt, future};
 use tokio::sync::oneshot;
 use tracing::warn;
@@ -28,19 +30,21 @@ use super::rows::{
     breaker_name, count, dead_letter_row, event_row, group_row, hold_row, journey_line, page,
     place, post_filter, post_row,
 };
+use super::sending;
 use super::shown::Shown;
 use crate::admin::{
     Act, Asked, AttemptRow, BudgetRow, CapsOrder, CostRow, Cursor, DeadLetterGroupRow,
-    DeadLetterRow, Desk, DeskError, EventRow, Filter, FollowLine, Following, HoldRow, JobOrder,
-    JobPlanRow, JobResultRow, JobRow, JobTurn, Page, PostRow, PostView, ProviderRow, RedoOrder,
-    RouteRow, SiteRow, Status, TraceOf, VerifyReport,
+    DeadLetterRow, Desk, DeskError, EventOrder, EventRow, Filter, FollowLine, Following, HoldRow,
+    JobOrder, JobPlanRow, JobResultRow, JobRow, JobTurn, Page, PostRow, PostView, ProviderRow,
+    RedoOrder, RouteRow, SentRow, SiteRow, SourceRow, Status, TraceOf, VerifyReport,
 };
-use crate::config::Config;
+use crate::config::{Config, Scheme};
 
 /// A node's desk.
 #[derive(Debug)]
 pub struct NodeDesk {
     office: Office,
+    receivers: HashMap<SourceId, Receiver>,
     shown: Shown,
     started_at: Timestamp,
 }
@@ -48,8 +52,14 @@ pub struct NodeDesk {
 impl NodeDesk {
     /// The desk of a node that has just started with this configuration.
     #[must_use]
-    pub fn new(office: Office, config: &Config) -> Self {
-        Self { office, shown: Shown::of(config), started_at: World::now() }
+    pub fn new(
+        office: Office,
+        mut receivers: HashMap<SourceId, Receiver>,
+        config: &Config,
+    ) -> Self {
+        // What a sender signs, nobody else may say for it.
+        receivers.retain(|id, _| config.sources.get(id).is_some_and(|s| s.scheme == Scheme::Api));
+        Self { office, receivers, shown: Shown::of(config), started_at: World::now() }
     }
 
     fn log(&self) -> &Arc<dyn EventLog> {
@@ -173,6 +183,10 @@ impl Desk for NodeDesk {
             row.map(event_row).ok_or(DeskError::NotFound)
         }
         .boxed()
+    }
+
+    fn send_event(&self, order: EventOrder) -> Asked<'_, SentRow> {
+        sending::send(&self.office, &self.receivers, order).boxed()
     }
 
     fn follow(&self, after: Option<u64>) -> Asked<'_, Following> {
@@ -398,6 +412,14 @@ impl Desk for NodeDesk {
         async { Ok(self.site_rows().await) }.boxed()
     }
 
+    fn sources(&self) -> Asked<'_, Vec<SourceRow>> {
+        async {
+            let rows = sending::with_uses(&**self.log(), self.shown.sources.clone()).await;
+            rows.map_err(unreadable)
+        }
+        .boxed()
+    }
+
     fn providers(&self) -> Asked<'_, Vec<ProviderRow>> {
         async { Ok(self.provider_rows().await) }.boxed()
     }
@@ -433,7 +455,7 @@ fn in_words(violation: &Violation) -> String {
 }
 
 /// What the system says stays in the node's own log.
-fn unreadable(error: ReadError) -> DeskError {
+pub(super) fn unreadable(error: ReadError) -> DeskError {
     warn!(%error, "the log could not be read for the desk");
     DeskError::Unavailable("the log cannot be read".to_owned())
 }

@@ -9,12 +9,13 @@ use copydesk_actors::World;
 use copydesk_actors::receiver::{Came, Receiver, Taking};
 use copydesk_core::rate::RateLimit;
 use copydesk_core::refusal::{Code, Refusal};
-use copydesk_core::signature::{Secret, SecretRing, WP_RELAY};
+use copydesk_core::signature::{SecretRing, WP_RELAY};
 use copydesk_core::webhook::{Head, SourceRules, client_address, verify};
 use copydesk_proto::SourceId;
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
+use super::settings::nobodys_secret;
 use crate::config::Config;
 use crate::http::{Arrival, Intake, Receipt, Storing};
 
@@ -46,11 +47,13 @@ impl NodeIntake {
     ///
     /// # Errors
     /// When the system gives no random bytes.
-    pub fn new(config: &Config, receivers: HashMap<SourceId, Receiver>) -> anyhow::Result<Self> {
-        let mut random = [0; 32];
-        getrandom::fill(&mut random)
-            .map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
-        let secrets = SecretRing::new(vec![Secret::new("none", &random)?])?;
+    pub fn new(
+        config: &Config,
+        mut receivers: HashMap<SourceId, Receiver>,
+    ) -> anyhow::Result<Self> {
+        // To the outside, a source that takes no webhooks is one that does not exist.
+        receivers.retain(|id, _| config.sources.get(id).is_some_and(|s| s.scheme.is_sender()));
+        let secrets = SecretRing::new(vec![nobodys_secret()?])?;
         let nobody = SourceRules::new("nobody".parse()?, "nobody".parse()?, &WP_RELAY, secrets);
         let own = |(id, source): (&SourceId, &crate::config::Source)| {
             source.path.clone().map(|path| (path, id.clone()))

@@ -6,6 +6,7 @@ mod jobs;
 mod log;
 mod money;
 mod rows;
+mod sending;
 mod settings;
 mod shown;
 

@@ -14,6 +14,7 @@ use copydesk_actors::enrichment::provider::{Prices, Provider};
 use copydesk_actors::enrichment::recipe::Recipe;
 use copydesk_actors::enrichment::{EnrichmentArguments, Limits};
 use copydesk_actors::node::{Bounds, Settings};
+use copydesk_actors::schedule::{PostQuery, ScheduleSettings};
 use copydesk_actors::telemetry::Telemetry;
 use copydesk_core::breaker::BreakerPolicy;
 use copydesk_core::budget::{BudgetName, Caps};
@@ -22,6 +23,7 @@ use copydesk_core::pointer::BadPointer;
 use copydesk_core::post::{PlanStep, RoutePlan, Tries};
 use copydesk_core::retry::RetryPolicy;
 use copydesk_core::routes::{Coalesce, OnDeadLetter, Route, RouteTable};
+use copydesk_core::schedule::Schedule;
 use copydesk_core::signature::{Secret, SecretRing};
 use copydesk_core::webhook::{
     KeyRule, PayloadRules, Requirement, SourceRules, Subject, VersionRule,
@@ -32,8 +34,8 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::config::{
-    self, About, BUILTIN, Body, Config, Delivery, Dollars, Idempotency, ProviderKind, Scheme,
-    SecretRef, Secrets, UnknownEvents, Version,
+    self, About, BUILTIN, Body, Config, Delivery, Dollars, Idempotency, ProviderKind,
+    ScheduleTable, Scheme, SecretRef, Secrets, UnknownEvents, Version,
 };
 
 /// Reading is cheap and safe to repeat.
@@ -96,11 +98,34 @@ pub fn node_settings(
             posts_idle_max: config.limits.posts_idle_max,
             backlog_max: config.http.backlog_max,
         },
+        schedules: schedules(config)?,
         caps: caps(config),
         alerts: alerts(config, secrets)?,
         keep: Duration::from_secs(u64::from(config.retention.days) * 86_400),
         telemetry: Telemetry::default(),
     })
+}
+
+fn schedules(config: &Config) -> anyhow::Result<Vec<ScheduleSettings>> {
+    let tables =
+        config.sources.iter().filter_map(|(id, source)| Some((id, source.schedule.as_ref()?)));
+    let one = |(id, table): (&SourceId, &ScheduleTable)| {
+        let schedule = Schedule::new(&table.cron, &table.timezone);
+        let parameters = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(&table.posts)
+            .finish();
+        Ok(ScheduleSettings {
+            source: id.clone(),
+            schedule: schedule.with_context(|| format!("sources.{id}.schedule"))?,
+            posts: PostQuery {
+                parameters,
+                newer_than: table.newer_than,
+                older_than: table.older_than,
+                posts_max: table.limit,
+            },
+        })
+    };
+    tables.map(one).collect()
 }
 
 fn breaker(config: &Config) -> BreakerPolicy {
@@ -155,12 +180,12 @@ pub fn source_rules(
     secrets: &Secrets,
 ) -> anyhow::Result<SourceRules> {
     let scheme = source.signature().with_context(|| format!("sources.{id}: scheme"))?;
-    let ring = source.secrets.iter().map(|s| {
-        let value = secret(secrets, &s.value)?.expose_secret().as_bytes();
-        Secret::of(&scheme, &s.id, value).with_context(|| format!("sources.{id}: secret {}", s.id))
-    });
-    let ring: Vec<Secret> = ring.collect::<anyhow::Result<_>>()?;
-    let ring = SecretRing::new(ring).with_context(|| format!("sources.{id}"))?;
+    let ring = if source.scheme.is_sender() {
+        ring_of(id, source, &scheme, secrets)?
+    } else {
+        let nobodys = nobodys_secret()?;
+        SecretRing::new(vec![nobodys])?
+    };
     let mut rules = SourceRules::new(id.clone(), site_of(id, source)?, &scheme, ring);
     if source.idempotency == Idempotency::Derived {
         rules.key = KeyRule::Derived;
@@ -172,6 +197,30 @@ pub fn source_rules(
     rules.networks.clone_from(&source.allow);
     rules.disabled = !source.enabled;
     Ok(rules)
+}
+
+fn ring_of(
+    id: &SourceId,
+    source: &config::Source,
+    scheme: &copydesk_core::signature::Scheme,
+    secrets: &Secrets,
+) -> anyhow::Result<SecretRing> {
+    let ring = source.secrets.iter().map(|s| {
+        let value = secret(secrets, &s.value)?.expose_secret().as_bytes();
+        Secret::of(scheme, &s.id, value).with_context(|| format!("sources.{id}: secret {}", s.id))
+    });
+    let ring: Vec<Secret> = ring.collect::<anyhow::Result<_>>()?;
+    SecretRing::new(ring).with_context(|| format!("sources.{id}"))
+}
+
+/// A secret that nobody knows: no signature is made with it.
+///
+/// # Errors
+/// When the system gives no random bytes.
+pub(super) fn nobodys_secret() -> anyhow::Result<Secret> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
+    Ok(Secret::new("none", &random)?)
 }
 
 fn site_of(id: &SourceId, source: &config::Source) -> anyhow::Result<SiteId> {
@@ -209,6 +258,7 @@ pub fn payload_rules(id: &SourceId, source: &config::Source) -> anyhow::Result<P
         form: source.body == Body::Form,
         trigger: source.trigger,
         required: required.with_context(|| format!("sources.{id}: require"))?,
+        own_events: source.events.clone(),
         accept_unknown_events: source.unknown_events == UnknownEvents::Accept,
         url_hosts: Vec::new(),
     })

@@ -1,15 +1,18 @@
 //! What operators are shown of the configuration: never a secret, never where one is kept.
 
-use copydesk_proto::RouteId;
+use copydesk_proto::{RouteId, SourceId};
 use url::Url;
 
-use crate::admin::{ProviderRow, RouteRow, SiteRow};
-use crate::config::{BUILTIN, Coalesce, Config, Delivery, OnDeadLetter, ProviderKind};
+use crate::admin::{KeyRow, ProviderRow, RouteRow, SiteRow, SourceRow};
+use crate::config::{
+    BUILTIN, Coalesce, Config, Delivery, OnDeadLetter, ProviderKind, Source, SourceSecret,
+};
 
 /// The rows, without what only a running node knows.
 #[derive(Debug)]
 pub(super) struct Shown {
     pub(super) sites: Vec<SiteRow>,
+    pub(super) sources: Vec<SourceRow>,
     pub(super) providers: Vec<ProviderRow>,
     pub(super) routes: Vec<RouteRow>,
 }
@@ -46,7 +49,20 @@ impl Shown {
             providers.push(provider_row(BUILTIN, BUILTIN, "", false));
         }
         providers.sort_by(|a, b| a.provider.cmp(&b.provider));
-        Self { sites: sites.collect(), providers, routes: routes(config) }
+        let sources = config.sources.iter().map(source_row).collect();
+        Self { sites: sites.collect(), sources, providers, routes: routes(config) }
+    }
+}
+
+fn source_row((id, source): (&SourceId, &Source)) -> SourceRow {
+    let key = |secret: &SourceSecret| KeyRow { id: secret.id.clone(), used_at: None };
+    SourceRow {
+        source: id.to_string(),
+        site: source.site.as_ref().map_or_else(|| id.to_string(), ToString::to_string),
+        scheme: source.scheme.name().to_owned(),
+        events: source.events.clone(),
+        keys: source.secrets.iter().map(key).collect(),
+        looked_back_to: None,
     }
 }
 

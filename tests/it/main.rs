@@ -9,6 +9,7 @@ mod bulk;
 mod check;
 mod corpus;
 mod crash;
+mod own_events;
 mod pipeline;
 mod prometheus;
 mod scenarios;

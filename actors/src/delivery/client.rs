@@ -6,6 +6,7 @@ use copydesk_proto::PostId;
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::comment;
 use super::fault;
 use super::ingest::stored_whole;
 use super::message::{PostStatus, Read, ReadPost, Write, WriteOutcome};
@@ -64,6 +65,9 @@ impl SiteClient {
     /// carried out; the next try finds out.
     pub async fn write(&self, write: &Write) -> Result<WriteOutcome, Failure> {
         let way = self.way().await?;
+        if let Some(id) = comment::number(write)? {
+            return self.judge_comment(way, id, write).await;
+        }
         // Only the plugin has a place for suggestions, and only with a post; and it takes no write
         // of nothing, which is what an event without words of its own asks of a post.
         let of_post = matches!(write.key.post, PostId::Number(_));

@@ -122,7 +122,10 @@ pub(super) fn is_gone(reply: &Reply) -> bool {
     let code = || fault::code_of(reply);
     match reply.status {
         StatusCode::NOT_FOUND => {
-            matches!(code().as_str(), "rest_post_invalid_id" | "copydesk_gone")
+            matches!(
+                code().as_str(),
+                "rest_post_invalid_id" | "rest_comment_invalid_id" | "copydesk_gone"
+            )
         }
         StatusCode::GONE => !code().is_empty(),
         _ => false,

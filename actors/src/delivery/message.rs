@@ -51,7 +51,7 @@ pub struct Write {
     pub sequence: Option<u64>,
     /// The item's foreign id; the post number when `None` (provider events).
     pub external_id: Option<String>,
-    /// The event's own status, passed on (provider events).
+    /// The event's own status, passed on (provider events); a comment's when it was judged.
     pub event_status: Option<String>,
     /// What to write.
     pub fields: Vec<FieldWrite>,

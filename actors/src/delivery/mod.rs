@@ -15,10 +15,12 @@
 
 mod actor;
 mod client;
+mod comment;
 mod core_rest;
 mod exchange;
 mod fault;
 mod ingest;
+mod list;
 mod message;
 mod outbox;
 mod pace;
@@ -37,6 +39,7 @@ mod tests;
 
 pub use actor::{DeliveryActor, deliver};
 pub use client::SiteClient;
+pub use list::PostNumbers;
 pub use message::{
     DeliveryMessage, DeliveryStatus, Made, PostStatus, Read, ReadPost, Write, WriteOutcome,
 };

@@ -45,9 +45,12 @@ pub(super) fn taxonomy_of(write: &FieldWrite) -> Option<Taxonomy> {
         _ if write.mode == Mode::Suggest => None,
         Field::Tags => Some(Taxonomy::Tags),
         Field::Categories => Some(Taxonomy::Categories),
-        Field::Excerpt | Field::Title | Field::SeoDescription | Field::Meta(_) | Field::Status => {
-            None
-        }
+        Field::Excerpt
+        | Field::Title
+        | Field::SeoDescription
+        | Field::Meta(_)
+        | Field::Status
+        | Field::Comment => None,
     }
 }
 
@@ -67,7 +70,7 @@ impl Plan {
             return Ok(());
         }
         match &write.field {
-            Field::Title | Field::Status => self.kept.push(write.field.clone()),
+            Field::Title | Field::Status | Field::Comment => self.kept.push(write.field.clone()),
             Field::Tags => self.add_terms(write, Taxonomy::Tags, post, ids)?,
             Field::Categories => self.add_terms(write, Taxonomy::Categories, post, ids)?,
             Field::SeoDescription => {

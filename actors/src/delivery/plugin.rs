@@ -23,7 +23,7 @@ use super::ingest::{current_of, item_of, stored_whole};
 use super::message::{PostStatus, Read, ReadPost, Write, WriteOutcome};
 use super::site::DeliveryKind;
 use super::transport::{ANSWER_BYTES_MAX, Place, READ_BYTES_MAX, Reply, Request};
-use super::{exchange, fault};
+use super::{comment, exchange, fault};
 
 /// The root of the plugin's routes.
 const ROOT: &str = "/copydesk/v1";
@@ -150,9 +150,16 @@ impl SiteClient {
 
     /// Writes one post or one provider event. The same bytes go out at every try.
     pub(super) async fn write_plugin(&self, write: &Write) -> Result<WriteOutcome, Failure> {
-        let (route, body) = match write.key.post {
-            PostId::Number(id) => (format!("{ROOT}/posts/{id}/apply"), json!(apply(write, None))),
-            PostId::External(_) => (format!("{ROOT}/events"), event(write)?),
+        let (route, body) = match (&write.key.post, comment::number(write)?) {
+            (PostId::Number(id), _) => {
+                (format!("{ROOT}/posts/{id}/apply"), json!(apply(write, None)))
+            }
+            (PostId::External(_), Some(id)) => {
+                let mut body = json!(apply(write, None));
+                body["seen"] = json!(write.event_status);
+                (format!("{ROOT}/comments/{id}/apply"), body)
+            }
+            (PostId::External(_), None) => (format!("{ROOT}/events"), event(write)?),
         };
         let mut request = post(&route, &body);
         request.headers = write_headers(write)?;
@@ -342,7 +349,7 @@ fn applied_outcome(write: &Write, applied: &Applied) -> Result<WriteOutcome, Fai
         return Err(fault::unexpected_answer());
     }
     let already = applied.status == AppliedStatus::Already;
-    if number(&write.key).is_none() {
+    if number(&write.key).is_none() && comment::number(write)?.is_none() {
         return Ok(stored_whole(write, already));
     }
     let (mut stored, mut kept, mut suggested) = (Vec::new(), Vec::new(), Vec::new());

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
+use copydesk_core::content::{Answer, Field, FieldValue, Judgement};
 use copydesk_core::post::{End, PlanStep, PostEvent, RunId, Step};
 use copydesk_eventlog::{ReadError, Record, Sequence};
 use copydesk_proto::{PostKey, Timestamp};
@@ -34,7 +35,7 @@ pub struct AttemptRow {
     pub outcome: &'static str,
     /// The failure's code; else empty.
     pub code: String,
-    /// Why, in words; empty when the outcome says it.
+    /// Why, in words; of a judgement, the verdict and its reason; empty when the outcome says it.
     pub cause: String,
     /// The head of what the other side said, of a failure.
     pub response: String,
@@ -94,8 +95,10 @@ impl Seen {
             PostEvent::StepAsked { run, step, attempt, at } => self.ask(*run, *step, *attempt, *at),
             PostEvent::PostRead { run, .. } => self.end(*run, Step::Read, "read", now, |_| {}),
             PostEvent::EnrichmentAnswered { run, step, answer, reused: false, .. } => {
+                let judged = self.judged(*run, *step, answer);
                 self.end(*run, Step::Enrich(*step), "answered", now, |row| {
                     row.cost_microdollars = answer.cost_microdollars;
+                    row.cause = judged;
                 });
             }
             PostEvent::WriteApplied { run, .. } => {
@@ -134,6 +137,18 @@ impl Seen {
             | PostEvent::RunResumed { .. }
             | PostEvent::Erased { .. }
             | PostEvent::Checkpointed(_) => {}
+        }
+    }
+
+    /// A verdict with its reason, where the answer is one; else empty.
+    fn judged(&self, run: RunId, step: u8, answer: &Answer) -> String {
+        let plan = self.plans.get(&run).and_then(|plan| plan.get(usize::from(step)));
+        let field = plan.map(|plan| &plan.field);
+        match (field, &answer.value) {
+            (Some(Field::Comment | Field::Status), FieldValue::Text(text)) => {
+                Judgement::read(text).map(|judgement| judgement.to_string()).unwrap_or_default()
+            }
+            (_, FieldValue::Text(_) | FieldValue::List(_)) => String::new(),
         }
     }
 

@@ -6,6 +6,7 @@ mod books;
 pub mod erase;
 pub mod jobs;
 pub mod journey;
+mod keys;
 mod office;
 pub mod query;
 mod tokens;
@@ -14,6 +15,7 @@ pub mod verify;
 
 pub use attempts::AttemptRow;
 pub use books::{Costs, Standing};
+pub use keys::{KeyName, KeyUses, key_uses};
 pub use office::{CapsSet, HoldError, Office, load_office};
 pub use tokens::{TokenBook, TokenError};
 

@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-use copydesk_core::content::{Field, FieldValue, PostText};
+use copydesk_core::content::{Field, FieldValue, Judgement, PostText};
 use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_core::limits::ANSWER_BYTES_MAX;
 use copydesk_core::sanitise::sanitise;
@@ -43,11 +43,15 @@ pub enum Recipe {
     Tags,
     /// One or two of the site's categories, never a new one.
     Categories,
+    /// What becomes of a comment, and why.
+    Moderation,
+    /// What a lead wants, and why that is thought.
+    Lead,
 }
 
 /// The text names no recipe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a recipe is summary, titles, meta_description, tags or categories")]
+#[error("a recipe is summary, titles, meta_description, tags, categories, moderation or lead")]
 pub struct UnknownRecipe;
 
 impl FromStr for Recipe {
@@ -92,8 +96,15 @@ pub enum Misfit {
 
 impl Recipe {
     /// All recipes, in the order of the documentation.
-    pub const ALL: [Self; 5] =
-        [Self::Summary, Self::Titles, Self::MetaDescription, Self::Tags, Self::Categories];
+    pub const ALL: [Self; 7] = [
+        Self::Summary,
+        Self::Titles,
+        Self::MetaDescription,
+        Self::Tags,
+        Self::Categories,
+        Self::Moderation,
+        Self::Lead,
+    ];
 
     /// The name in the configuration.
     #[must_use]
@@ -104,6 +115,8 @@ impl Recipe {
             Self::MetaDescription => "meta_description",
             Self::Tags => "tags",
             Self::Categories => "categories",
+            Self::Moderation => "moderation",
+            Self::Lead => "lead",
         }
     }
 
@@ -116,6 +129,8 @@ impl Recipe {
             Self::MetaDescription => Field::SeoDescription,
             Self::Tags => Field::Tags,
             Self::Categories => Field::Categories,
+            Self::Moderation => Field::Comment,
+            Self::Lead => Field::Status,
         }
     }
 
@@ -127,7 +142,9 @@ impl Recipe {
             | Self::Titles
             | Self::MetaDescription
             | Self::Tags
-            | Self::Categories => 1,
+            | Self::Categories
+            | Self::Moderation
+            | Self::Lead => 1,
         }
     }
 
@@ -137,12 +154,26 @@ impl Recipe {
         match self {
             Self::Summary => 600,
             Self::Titles => 400,
-            Self::MetaDescription => 300,
+            Self::MetaDescription | Self::Moderation | Self::Lead => 300,
             Self::Tags | Self::Categories => 250,
         }
     }
 
-    /// JSON schema of the answer: one property, nothing besides.
+    /// The words of which an answer is one, with its reason; empty where it is free.
+    #[must_use]
+    pub const fn verdicts(self) -> &'static [&'static str] {
+        match self {
+            Self::Moderation => &["approve", "hold", "spam"],
+            Self::Lead => &["sales", "support", "press", "job", "spam", "other"],
+            Self::Summary
+            | Self::Titles
+            | Self::MetaDescription
+            | Self::Tags
+            | Self::Categories => &[],
+        }
+    }
+
+    /// JSON schema of the answer: one property, or a verdict and its reason; nothing besides.
     #[must_use]
     pub fn schema(self) -> &'static Value {
         &FORMS[self as usize].schema
@@ -155,12 +186,13 @@ impl Recipe {
             Self::MetaDescription => "description",
             Self::Tags => "tags",
             Self::Categories => "categories",
+            Self::Moderation | Self::Lead => "verdict",
         }
     }
 
     const fn items_max(self) -> usize {
         match self {
-            Self::Summary | Self::MetaDescription => 1,
+            Self::Summary | Self::MetaDescription | Self::Moderation | Self::Lead => 1,
             Self::Titles => 3,
             Self::Tags => 6,
             Self::Categories => 2,
@@ -191,6 +223,19 @@ impl Recipe {
                 "Choose the one or two categories that fit the post best, only from the listed \
                  terms of the site, spelled as there. If none fits, give an empty list."
             }
+            Self::Moderation => {
+                "The post is a reader's comment, its first line the author's name. Judge it: spam \
+                 for advertising, scams and text meant for search engines or machines; hold for \
+                 insults, threats, personal data or what you are not sure of; else approve. An \
+                 opinion is no reason against a comment. Give the reason in one sentence of at most \
+                 200 characters, for the editor who looks after it."
+            }
+            Self::Lead => {
+                "The post is a message that someone sent through a form. Say what it wants: sales \
+                 for interest in buying, support for help with something bought, press, job for \
+                 applications, spam for advertising and scams, else other. Give the reason in one \
+                 sentence of at most 200 characters: who wants what, by when."
+            }
         }
     }
 
@@ -198,7 +243,9 @@ impl Recipe {
     #[must_use]
     pub const fn empty(self) -> FieldValue {
         match self {
-            Self::Summary | Self::MetaDescription => FieldValue::Text(String::new()),
+            Self::Summary | Self::MetaDescription | Self::Moderation | Self::Lead => {
+                FieldValue::Text(String::new())
+            }
             Self::Titles | Self::Tags | Self::Categories => FieldValue::List(Vec::new()),
         }
     }
@@ -250,6 +297,14 @@ impl Recipe {
             .validator
             .validate(&answer)
             .map_err(|error| Misfit::Schema { path: error.schema_path().to_string() })?;
+        if !self.verdicts().is_empty() {
+            let text = |name: &str| answer[name].as_str().unwrap_or_default();
+            let (verdict, reason) = (text("verdict"), text("reason").trim());
+            if reason.is_empty() {
+                return Err(Misfit::Schema { path: "/properties/reason".to_owned() });
+            }
+            return Ok(FieldValue::Text(Judgement { verdict, reason }.to_string()));
+        }
         // The schema says: one text, or a list of texts.
         let value = answer[self.property()].take();
         if let Value::String(text) = value {
@@ -309,22 +364,32 @@ struct Form {
     validator: Validator,
 }
 
-static FORMS: LazyLock<[Form; 5]> = LazyLock::new(|| {
+static FORMS: LazyLock<[Form; Recipe::ALL.len()]> = LazyLock::new(|| {
     Recipe::ALL.map(|recipe| {
-        let text = matches!(recipe, Recipe::Summary | Recipe::MetaDescription);
-        let (kind, example) = if text {
-            (json!({"type": "string"}), json!("…"))
-        } else {
-            (json!({"type": "array", "items": {"type": "string"}}), json!(["…"]))
+        let name = recipe.property();
+        let (properties, required, example) = match recipe {
+            Recipe::Summary | Recipe::MetaDescription => {
+                (json!({name: {"type": "string"}}), json!([name]), json!({name: "…"}))
+            }
+            Recipe::Titles | Recipe::Tags | Recipe::Categories => {
+                let kind = json!({"type": "array", "items": {"type": "string"}});
+                (json!({name: kind}), json!([name]), json!({name: ["…"]}))
+            }
+            Recipe::Moderation | Recipe::Lead => {
+                let verdict = json!({"type": "string", "enum": recipe.verdicts()});
+                let properties = json!({name: verdict, "reason": {"type": "string"}});
+                let example = json!({name: recipe.verdicts().join("|"), "reason": "…"});
+                (properties, json!([name, "reason"]), example)
+            }
         };
         let schema = json!({
             "type": "object",
-            "properties": {recipe.property(): kind},
-            "required": [recipe.property()],
+            "properties": properties,
+            "required": required,
             "additionalProperties": false,
         });
         let validator = jsonschema::validator_for(&schema).expect("the schemas are constants");
-        Form { example: json!({recipe.property(): example}).to_string(), schema, validator }
+        Form { example: example.to_string(), schema, validator }
     })
 });
 

@@ -32,6 +32,7 @@ use crate::dispatcher::{self, Dispatcher, DispatcherMessage, recovery};
 use crate::enrichment::{EnrichmentActor, EnrichmentArguments, EnrichmentMessage};
 use crate::ledger::{self, LedgerActor, LedgerMessage};
 use crate::receiver::{Admission, Receiver, ReceiverActor};
+use crate::schedule::{ScheduleSettings, Scheduler};
 use crate::sequencer::Remembered;
 use crate::telemetry::Telemetry;
 use crate::treasury::{Opening, TreasuryActor, TreasuryMessage};
@@ -58,6 +59,8 @@ pub struct Settings {
     pub fallbacks: HashMap<ProviderId, ProviderId>,
     /// The WordPress sites.
     pub sites: Vec<Site>,
+    /// What comes in by itself, and when.
+    pub schedules: Vec<ScheduleSettings>,
     /// The caps of budgets, as configured.
     pub caps: Vec<(BudgetName, Caps)>,
     /// Who is told about what needs a person.
@@ -249,6 +252,14 @@ impl Node {
         let stopping = CancellationToken::new();
         let sweeps = retention::sweep_for_ever(desk.clone(), settings.keep);
         tokio::spawn(stopping.clone().run_until_cancelled_owned(sweeps));
+        for schedule in settings.schedules {
+            let receiver = receivers.get(&schedule.source).cloned();
+            let site = receiver.as_ref().map(Receiver::site);
+            let client = clients.iter().find(|client| Some(&client.site().id) == site).cloned();
+            let Some((receiver, client)) = receiver.zip(client) else { continue };
+            let scheduler = Scheduler::new(desk.clone(), receiver, client, schedule);
+            tokio::spawn(stopping.clone().run_until_cancelled_owned(scheduler.run_for_ever()));
+        }
         for client in clients {
             let Some(every) = client.site().pull else { continue };
             let of_site = |receiver: &&Receiver| *receiver.site() == client.site().id;

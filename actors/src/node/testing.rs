@@ -70,6 +70,7 @@ pub(crate) fn settings(log: &MemoryLog) -> Settings {
         )],
         fallbacks: HashMap::new(),
         sites: Vec::new(),
+        schedules: Vec::new(),
         stand_ins: HashMap::new(),
         caps: Vec::new(),
         alerts: crate::alerts::AlertSettings {

@@ -13,6 +13,9 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use super::{ANSWER_BYTES_MAX, Outbound, SendError, is_own};
+use crate::delivery::{Site, SiteClient, SiteError};
+use crate::enrichment::provider::Prices;
+use crate::enrichment::provider::network::{Kind, Network, NetworkSettings, SetupError};
 
 /// Every way to name an address that is not public. `PORT` is the canary's.
 const VECTORS: &str = "\
@@ -234,6 +237,38 @@ async fn an_endless_answer_is_read_to_its_bound() {
     let guarded = client(Rules { allow: vec![friend()], http: true, ports: vec![port] });
     let answer = guarded.send(Method::POST, &url, HeaderMap::new(), Bytes::new()).await.unwrap();
     assert_eq!((answer.status, answer.body.len()), (StatusCode::OK, ANSWER_BYTES_MAX));
+}
+
+/// With `outbound.guard_configured` the addresses of the configuration file are judged, too.
+#[tokio::test]
+async fn a_guarded_site_and_a_guarded_service_are_not_called_at_a_private_address() {
+    let (port, reached, _) = canary().await;
+    let rules = Rules { http: true, ports: Vec::new(), ..Rules::default() };
+    let site = |host: &str| {
+        let url = format!("http://{host}:{port}").parse().unwrap();
+        let id = "news".parse().unwrap();
+        let site = Site::new(id, url, "desk".to_owned(), "pw".to_owned().into());
+        SiteClient::new(Site { rules: rules.clone(), ..site })
+    };
+    assert!(matches!(site("127.0.0.1"), Err(SiteError::Refused(Refused::NotPublic))));
+    // A name is judged when it is dialled.
+    let failure = site("localhost").unwrap().list_posts("", 1).await.unwrap_err();
+    assert!(failure.cause.contains("public addresses"), "{failure}");
+    let base_url = format!("http://127.0.0.1:{port}/v1").parse().unwrap();
+    let service = Network::new(NetworkSettings {
+        kind: Kind::OpenAi,
+        base_url,
+        api_key: None,
+        api_key_setting: String::new(),
+        model: "m".to_owned(),
+        connect_timeout: NetworkSettings::CONNECT_TIMEOUT,
+        timeout: NetworkSettings::TIMEOUT,
+        proxy: None,
+        rules,
+        prices: Prices::default(),
+    });
+    assert!(matches!(service, Err(SetupError::Refused(Refused::NotPublic))));
+    assert_eq!(count(&reached), 0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use copydesk_core::limits::APPEND_TIMEOUT_MS;
 use copydesk_core::refusal::{Code, Refusal};
-use copydesk_core::webhook::VerifiedWebhook;
+use copydesk_core::webhook::{Origin, VerifiedWebhook};
 use copydesk_eventlog::{AppendError, Appended, Sequence, crash_point};
 use copydesk_proto::{PostKey, RouteId};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::message::{Receipt, ReceiverMessage};
 use super::publishing::Publishing;
 use crate::World;
-use crate::records::{Intake, Subjects};
+use crate::records::{Intake, Replay, Subjects};
 use crate::telemetry::Mailbox;
 
 /// The actor; its state is [`Admission`].
@@ -82,9 +82,9 @@ async fn store(world: &World, webhook: VerifiedWebhook) -> Result<Receipt, Refus
     crash_point("receiver.appended");
     publishing.end(world, &intake, appended.as_ref().ok().and_then(|a| a.as_ref().ok()));
     match appended {
-        Ok(Ok(Appended::Stored(_))) => {
+        Ok(Ok(Appended::Stored(position))) => {
             world.backlog.fetch_add(1, Ordering::Relaxed);
-            Ok(Receipt { event_id: intake.event_id, duplicate: false })
+            Ok(Receipt { event_id: intake.event_id, duplicate: false, position })
         }
         Ok(Ok(Appended::Duplicate(first))) => duplicate(world, &key, &intake, first).await,
         Ok(Err(AppendError::Full(_))) => {
@@ -111,6 +111,14 @@ const fn unavailable() -> Refusal {
 fn intake_of(webhook: VerifiedWebhook, route: Option<RouteId>) -> Intake {
     let text_hash = webhook.payload.text().map(|text| text.input_hash());
     let again = webhook.payload.again();
+    let (sent_by, replay) = match webhook.origin {
+        Origin::Signed => (String::new(), None),
+        Origin::Api(by) => (by, None),
+        Origin::Schedule => {
+            let by = format!("schedule {}", webhook.source);
+            (String::new(), Some(Replay { by, job: String::new() }))
+        }
+    };
     Intake {
         event_id: Uuid::now_v7().to_string(),
         source: webhook.source,
@@ -126,7 +134,8 @@ fn intake_of(webhook: VerifiedWebhook, route: Option<RouteId>) -> Intake {
         trace: webhook.trace,
         body: webhook.body,
         route,
-        replay: None,
+        sent_by,
+        replay,
     }
 }
 
@@ -147,5 +156,5 @@ async fn duplicate(
         let detail = "this idempotency key was used before with another body; use a new key";
         return Err(Code::IdempotencyKeyReused.refuse(detail));
     }
-    Ok(Receipt { event_id: stored.event_id, duplicate: true })
+    Ok(Receipt { event_id: stored.event_id, duplicate: true, position: first })
 }

@@ -2,6 +2,7 @@
 
 use copydesk_core::refusal::Refusal;
 use copydesk_core::webhook::VerifiedWebhook;
+use copydesk_eventlog::Sequence;
 use tokio::sync::oneshot;
 
 /// The webhook is in the log.
@@ -11,6 +12,8 @@ pub struct Receipt {
     pub event_id: String,
     /// Whether it was there before.
     pub duplicate: bool,
+    /// Its place in the log.
+    pub position: Sequence,
 }
 
 /// What a receiver understands.

@@ -18,7 +18,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use copydesk_core::refusal::{Code, Refusal};
-use copydesk_core::webhook::{Head, SourceRules, VerifiedWebhook, verify};
+use copydesk_core::webhook::{
+    Head, IdempotencyKey, Origin, SourceRules, VerifiedWebhook, accept, verify,
+};
 use copydesk_proto::SiteId;
 use ractor::ActorRef;
 use tokio::sync::oneshot;
@@ -63,6 +65,19 @@ impl Receiver {
     /// What to answer instead.
     pub fn verify(&self, head: &Head<'_>, body: &Bytes) -> Result<VerifiedWebhook, Refusal> {
         verify(&self.rules, head, body, World::now())
+    }
+
+    /// Reads an event whose sender was let in without a signature; see [`accept`].
+    ///
+    /// # Errors
+    /// What to answer instead.
+    pub fn accept(
+        &self,
+        body: &Bytes,
+        key: IdempotencyKey,
+        origin: Origin,
+    ) -> Result<VerifiedWebhook, Refusal> {
+        accept(&self.rules, body, key, origin)
     }
 
     /// Stores a webhook. Returns once it is durable; goes on to its end when dropped.

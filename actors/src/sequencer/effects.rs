@@ -292,6 +292,10 @@ impl Job {
                 metadata.extend(own.clone());
             }
         }
+        if fields.iter().any(|field| field.field == Field::Comment) {
+            let payload = self.payload();
+            event_status = payload.and_then(|p| p.comment_status().map(str::to_owned));
+        }
         let intake = self.intake.as_ref();
         delivery::Write {
             key: self.key.clone(),

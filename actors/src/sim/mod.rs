@@ -284,6 +284,7 @@ async fn settings(world: &World) -> Settings {
         )],
         fallbacks: HashMap::new(),
         sites: Vec::new(),
+        schedules: Vec::new(),
         stand_ins,
         caps: Vec::new(),
         alerts: crate::alerts::AlertSettings {

@@ -35,6 +35,7 @@ enum Stored {
     Access(v1::AccessDecision),
     Costs(v1::CostsBooked),
     Job(Box<v1::JobRecord>),
+    Tick(v1::ScheduleTick),
 }
 
 impl Stored {
@@ -46,6 +47,7 @@ impl Stored {
             Self::Access(access) => copydesk_proto::encode(access).to_vec(),
             Self::Costs(costs) => copydesk_proto::encode(costs).to_vec(),
             Self::Job(job) => copydesk_proto::encode(&**job).to_vec(),
+            Self::Tick(tick) => copydesk_proto::encode(tick).to_vec(),
         }
     }
 
@@ -65,6 +67,7 @@ impl Stored {
             Self::Access(_) => Self::Access(copydesk_proto::decode(bytes.into()).unwrap()),
             Self::Costs(_) => Self::Costs(copydesk_proto::decode(bytes.into()).unwrap()),
             Self::Job(_) => Self::Job(Box::new(copydesk_proto::decode(bytes.into()).unwrap())),
+            Self::Tick(_) => Self::Tick(copydesk_proto::decode(bytes.into()).unwrap()),
         }
     }
 }
@@ -154,7 +157,18 @@ fn examples() -> BTreeMap<String, Stored> {
     let replayed = Intake { replay: Some(replay), ..webhook() };
     all.insert("webhook_replay".to_owned(), Stored::Webhook(Box::new(replayed)));
     let again = Intake { again: true, ..webhook() };
+    let sent = Intake { sent_by: "ann".to_owned(), key_id: String::new(), ..webhook() };
     all.insert("webhook_again".to_owned(), Stored::Webhook(Box::new(again)));
+    all.insert("webhook_sent_by".to_owned(), Stored::Webhook(Box::new(sent)));
+    let tick = v1::ScheduleTick {
+        schema_version: copydesk_proto::SCHEMA_VERSION,
+        tick_ms: AT.0,
+        done: true,
+        posts: 40,
+        owner: 0x0123_4567_89ab_cdef,
+        at_ms: AT.0 + 60_000,
+    };
+    all.insert("schedule_tick".to_owned(), Stored::Tick(tick));
     all.extend(desk::examples());
     all
 }
@@ -349,6 +363,7 @@ fn webhook() -> Intake {
         again: false,
         received_at: AT,
         key_id: "k1".to_owned(),
+        sent_by: String::new(),
         trace: Some(trace()),
         body: b"{\"event\":\"provider.completed\"}".as_slice().into(),
         route: Some("summaries".parse().unwrap()),

@@ -64,7 +64,7 @@ pub fn sanitise(
     let mut links = Links::of(input);
     let (chars_max, ending) = match field {
         Field::Title => (ANSWER_TITLE_CHARS_MAX, Ending::Ellipsis),
-        Field::Meta(_) | Field::SeoDescription | Field::Status => {
+        Field::Meta(_) | Field::SeoDescription | Field::Status | Field::Comment => {
             (ANSWER_META_CHARS_MAX, Ending::Ellipsis)
         }
         Field::Excerpt => (ANSWER_EXCERPT_CHARS_MAX, Ending::Ellipsis),
@@ -73,7 +73,11 @@ pub fn sanitise(
     match (field, value) {
         (Field::Tags | Field::Categories, FieldValue::Text(_)) => Err(Refused::NotAList),
         (
-            Field::Meta(_) | Field::SeoDescription | Field::Status | Field::Excerpt,
+            Field::Meta(_)
+            | Field::SeoDescription
+            | Field::Status
+            | Field::Comment
+            | Field::Excerpt,
             FieldValue::List(_),
         ) => Err(Refused::NotAText),
         (_, FieldValue::Text(text)) => {

@@ -17,6 +17,9 @@ use super::payload::EVENT_TYPES;
 /// The event type of a sync trigger: a request with nothing but a post's id.
 pub const SYNC_EVENT: &str = "post.sync";
 
+/// The event type of a schedule: a post whose turn it is.
+pub const SCHEDULE_EVENT: &str = "post.scheduled";
+
 /// Names under which plugins send a post's id and nothing else.
 const TRIGGER_NAMES: [&str; 3] = ["post_id", "ID", "id"];
 
@@ -36,6 +39,10 @@ pub struct Mapping {
     pub version: Option<Pointer>,
     /// The idempotency key.
     pub key: Option<Pointer>,
+    /// The text that enrichments read; the post's `content`.
+    pub text: Option<Pointer>,
+    /// The heading of that text; the post's `title`.
+    pub title: Option<Pointer>,
 }
 
 /// Fields an event type must have.
@@ -76,7 +83,8 @@ pub(super) fn event_type(
     if !is_event_type(name) {
         return Err(invalid("event is words of a-z 0-9 _ joined by dots, such as post.published"));
     }
-    if !rules.accept_unknown_events && !EVENT_TYPES.contains(&name.as_str()) {
+    let known = EVENT_TYPES.contains(&name.as_str()) || rules.own_events.contains(name);
+    if !rules.accept_unknown_events && !known {
         return Err(Code::UnknownEvent.refuse("this source takes only the documented event types"));
     }
     Ok(name.clone())
@@ -109,8 +117,12 @@ fn event_of_status(status: Option<&str>) -> &'static str {
 
 pub(super) fn subject(
     rules: &PayloadRules,
+    event_type: &str,
     fields: &Map<String, Value>,
 ) -> Result<(PostId, Option<String>), Refusal> {
+    if is_comment(rules, event_type) {
+        return comment(fields);
+    }
     let post = if rules.trigger { trigger_id(rules, fields) } else { None };
     let number = match post.or_else(|| at(fields, rules.map.post.as_ref(), "post_id")) {
         None => None,
@@ -138,6 +150,27 @@ pub(super) fn subject(
     };
     Ok((post.ok_or(missing)?, external))
 }
+
+/// Whether an event is of a comment as our plugin tells of it.
+pub(super) fn is_comment(rules: &PayloadRules, event_type: &str) -> bool {
+    event_type.starts_with("comment.")
+        && rules.subject == Subject::Post
+        && rules.map.external_id.is_none()
+}
+
+/// A comment is an item of its own, so that work on it neither waits for its post nor stands in
+/// the post's way.
+fn comment(fields: &Map<String, Value>) -> Result<(PostId, Option<String>), Refusal> {
+    const BAD: Refusal = invalid("a comment event has comment.id, a number, and comment.content");
+    let comment = fields.get("comment").and_then(Value::as_object).ok_or(BAD)?;
+    let id = comment.get("id").and_then(Value::as_u64).filter(|id| *id > 0).ok_or(BAD)?;
+    comment.get("content").and_then(Value::as_str).ok_or(BAD)?;
+    let external = format!("{COMMENT}{id}");
+    Ok((PostId::external(&external).map_err(|_| BAD)?, Some(external)))
+}
+
+/// What a comment's id begins with, as an item.
+pub const COMMENT: &str = "comment/";
 
 const BAD_EXTERNAL: Refusal = invalid("external_id is 1 to 256 bytes of text");
 

@@ -30,7 +30,7 @@ mod tests;
 pub use client::client_address;
 pub use head::Head;
 pub use key::{BadIdempotencyKey, IdempotencyKey};
-pub use mapping::{Mapping, Requirement, SYNC_EVENT};
+pub use mapping::{COMMENT, Mapping, Requirement, SCHEDULE_EVENT, SYNC_EVENT};
 pub use payload::{EVENT_TYPES, Payload, PayloadRules, Subject, VersionRule, is_event_type};
 
 /// What a source may send, and how it proves itself.
@@ -81,6 +81,7 @@ impl SourceRules {
             form: false,
             trigger: false,
             required: Vec::new(),
+            own_events: Vec::new(),
             accept_unknown_events: false,
             url_hosts: Vec::new(),
         };
@@ -89,7 +90,19 @@ impl SourceRules {
     }
 }
 
-/// A request whose sender, time and content have been checked. Only [`verify`] makes one.
+/// How an event came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Signed by its sender.
+    Signed,
+    /// Through the admin API, by the holder of this token.
+    Api(String),
+    /// By a schedule of ours; live work goes first.
+    Schedule,
+}
+
+/// A request whose sender, time and content have been checked. Only [`verify`] makes one, and
+/// [`accept`] for who was let in without a signature.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct VerifiedWebhook {
@@ -105,8 +118,10 @@ pub struct VerifiedWebhook {
     pub body_hash: [u8; 32],
     /// The raw body, as signed.
     pub body: Bytes,
-    /// The id of the secret that signed it.
+    /// The id of the secret that signed it; empty without a signature.
     pub key_id: String,
+    /// How it came in.
+    pub origin: Origin,
     /// The sender's trace, when it sent a good one.
     pub trace: Option<TraceContext>,
 }
@@ -132,9 +147,7 @@ pub fn verify(
             .ok_or(
                 Code::BadSignature.refuse("no live secret of this source makes this signature"),
             )?;
-    if rules.disabled {
-        return Err(Code::SiteDisabled.refuse("an operator has switched this source off"));
-    }
+    check_live(rules)?;
 
     let payload = Payload::read(&rules.payload, body)?;
     let idempotency_key = idempotency_key(rules, &signed, &payload, body, now)?;
@@ -146,8 +159,52 @@ pub fn verify(
         body_hash: Sha256::digest(body).into(),
         body: body.clone(),
         key_id: key_id.to_owned(),
+        origin: Origin::Signed,
         trace: head.one("traceparent").ok().flatten().and_then(|text| text.parse().ok()),
     })
+}
+
+/// Reads an event whose sender was let in by other means than a signature. `key` is by which a
+/// repeat is known where the payload names none.
+///
+/// # Errors
+/// The first of: size, empty body, source switched off, JSON, fields.
+pub fn accept(
+    rules: &SourceRules,
+    body: &Bytes,
+    key: IdempotencyKey,
+    origin: Origin,
+) -> Result<VerifiedWebhook, Refusal> {
+    if body.len() > BODY_BYTES_MAX {
+        return Err(TOO_LARGE);
+    }
+    if body.is_empty() {
+        return Err(EMPTY);
+    }
+    check_live(rules)?;
+    let payload = Payload::read(&rules.payload, body)?;
+    let idempotency_key = payload.key.clone().unwrap_or(key);
+    Ok(VerifiedWebhook {
+        source: rules.source.clone(),
+        post: PostKey { site: rules.payload.site.clone(), post: payload.post.clone() },
+        payload,
+        idempotency_key,
+        body_hash: Sha256::digest(body).into(),
+        body: body.clone(),
+        key_id: String::new(),
+        origin,
+        trace: None,
+    })
+}
+
+const TOO_LARGE: Refusal = Code::BodyTooLarge.refuse("a webhook has at most 262,144 bytes");
+const EMPTY: Refusal = Code::EmptyBody.refuse("a webhook has a body");
+
+fn check_live(rules: &SourceRules) -> Result<(), Refusal> {
+    if rules.disabled {
+        return Err(Code::SiteDisabled.refuse("an operator has switched this source off"));
+    }
+    Ok(())
 }
 
 /// What can be refused before any header of the scheme is read.
@@ -156,7 +213,7 @@ fn check_request(rules: &SourceRules, head: &Head<'_>, body: &Bytes) -> Result<(
         return Err(Code::MethodNotAllowed.refuse("send webhooks with POST"));
     }
     if body.len() > BODY_BYTES_MAX {
-        return Err(Code::BodyTooLarge.refuse("a webhook has at most 262,144 bytes"));
+        return Err(TOO_LARGE);
     }
     let inside = |net: &IpNet| head.peer.is_some_and(|peer| net.contains(&peer.to_canonical()));
     if !rules.networks.is_empty() && !rules.networks.iter().any(inside) {
@@ -164,7 +221,7 @@ fn check_request(rules: &SourceRules, head: &Head<'_>, body: &Bytes) -> Result<(
     }
     head.check_content(rules.payload.form)?;
     if body.is_empty() {
-        return Err(Code::EmptyBody.refuse("a webhook has a body"));
+        return Err(EMPTY);
     }
     Ok(())
 }

@@ -5,13 +5,14 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::key::IdempotencyKey;
-use super::mapping::{Mapping, Requirement, SYNC_EVENT};
+use super::mapping::{Mapping, Requirement, SCHEDULE_EVENT, SYNC_EVENT};
 use super::{form, json, mapping, time};
 use crate::content::PostText;
 use crate::limits::{
     EVENT_TYPE_BYTES_MAX, EXCERPT_BYTES_MAX, TERM_CHARS_MAX, TERMS_MAX, TITLE_CHARS_MAX,
     URL_BYTES_MAX, WORD_CHARS_MAX,
 };
+use crate::pointer::Pointer;
 use crate::post::SourceVersion;
 use crate::refusal::{Code, Refusal};
 
@@ -24,6 +25,7 @@ pub const EVENT_TYPES: &[&str] = &[
     "post.untrashed",
     "post.deleted",
     SYNC_EVENT,
+    SCHEDULE_EVENT,
     "comment.created",
     "comment.updated",
     "lead.created",
@@ -50,6 +52,8 @@ pub struct PayloadRules {
     pub trigger: bool,
     /// Fields that event types must have.
     pub required: Vec<Requirement>,
+    /// Event types of the source's own, known besides [`EVENT_TYPES`].
+    pub own_events: Vec<String>,
     /// Whether an event type outside [`EVENT_TYPES`] is taken.
     pub accept_unknown_events: bool,
     /// Hosts that `url` and `site` may name; empty: any. WordPress's public name may differ from
@@ -94,8 +98,22 @@ pub struct Payload {
     pub version: Option<SourceVersion>,
     /// The signed copy of the idempotency key.
     pub key: Option<IdempotencyKey>,
-    /// The whole object, for matchers and for what is handed on.
+    /// The whole object, for matchers and for what is handed on. `url` is in its normal form, so
+    /// that one address is one text.
     pub fields: Map<String, Value>,
+    /// Where the text stands when it is not a post's.
+    text_at: TextAt,
+}
+
+/// Where the text that enrichments read stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum TextAt {
+    /// In `title`, `content`, `excerpt`.
+    Post,
+    /// In `comment`.
+    Comment,
+    /// Where the source says: heading and text.
+    Mapped(Option<Pointer>, Pointer),
 }
 
 impl Payload {
@@ -105,37 +123,51 @@ impl Payload {
     /// The refusals of rows 93 to 120 of the bad-input table: strict JSON, then the fields.
     pub fn read(rules: &PayloadRules, body: &[u8]) -> Result<Self, Refusal> {
         let is_form = rules.form && form::is_form(body);
-        let fields = if is_form { form::object(body)? } else { json::object(body)? };
+        let mut fields = if is_form { form::object(body)? } else { json::object(body)? };
         let key = mapping::signed_key(rules, &fields)?;
         let event_type = mapping::event_type(rules, &fields)?;
         check_site(rules, &fields)?;
-        let (post, external_id) = mapping::subject(rules, &fields)?;
+        let (post, external_id) = mapping::subject(rules, &event_type, &fields)?;
         let version = mapping::version(rules, &fields)?;
         mapping::check_required(rules, &event_type, &fields)?;
         check_texts(&fields)?;
-        check_url(rules, &fields)?;
+        if let Some(url) = check_url(rules, &fields)? {
+            fields.insert("url".to_owned(), Value::String(url.into()));
+        }
         if let Some(text) = text_of(&fields, "published_at")? {
             time::rfc3339(text).ok_or(
                 Code::InvalidEvent.refuse("published_at is an RFC 3339 time with an offset"),
             )?;
         }
-        Ok(Self { event_type, post, external_id, version, key, fields })
+        let text_at = match &rules.map.text {
+            Some(text) => TextAt::Mapped(rules.map.title.clone(), text.clone()),
+            None if mapping::is_comment(rules, &event_type) => TextAt::Comment,
+            None => TextAt::Post,
+        };
+        Ok(Self { event_type, post, external_id, version, key, fields, text_at })
     }
 
     /// The post's text, when the payload carries `content`; else the post must be read, as it is
-    /// always for a sync trigger.
+    /// always for a sync trigger and a schedule.
     #[must_use]
     pub fn text(&self) -> Option<PostText> {
-        if self.event_type == SYNC_EVENT {
+        if [SYNC_EVENT, SCHEDULE_EVENT].contains(&self.event_type.as_str()) {
             return None;
         }
         let field = |name| self.field(name).and_then(Value::as_str);
-        let owned = |name| field(name).unwrap_or_default().to_owned();
+        let mapped = |at: &Pointer| at.find(&self.fields).and_then(Value::as_str);
+        let of_comment = |name| self.field("comment")?.get(name)?.as_str();
+        let (title, content) = match &self.text_at {
+            TextAt::Post => (field("title"), field("content")?),
+            TextAt::Comment => (of_comment("author_name"), of_comment("content")?),
+            TextAt::Mapped(title, text) => (title.as_ref().and_then(mapped), mapped(text)?),
+        };
+        let of_post = |name| field(name).filter(|_| self.text_at == TextAt::Post);
         Some(PostText {
-            title: owned("title"),
-            content: field("content")?.to_owned(),
-            excerpt: owned("excerpt"),
-            language: owned("language"),
+            title: title.unwrap_or_default().to_owned(),
+            content: content.to_owned(),
+            excerpt: of_post("excerpt").unwrap_or_default().to_owned(),
+            language: field("language").unwrap_or_default().to_owned(),
             terms: Vec::new(),
         })
     }
@@ -150,6 +182,12 @@ impl Payload {
     #[must_use]
     pub fn status(&self) -> Option<&str> {
         self.field("status").and_then(Value::as_str)
+    }
+
+    /// The status of the comment it is about, when it was sent.
+    #[must_use]
+    pub fn comment_status(&self) -> Option<&str> {
+        self.field("comment")?.get("status")?.as_str()
     }
 
     /// When the post was saved, where the sender says: the beginning of the trace it names.
@@ -272,10 +310,10 @@ const TOO_LONG: Refusal = Code::FieldTooLong.refuse(
      summary 65,535 bytes, and there are up to 100 tags and 100 categories",
 );
 
-fn check_url(rules: &PayloadRules, fields: &Map<String, Value>) -> Result<(), Refusal> {
+fn check_url(rules: &PayloadRules, fields: &Map<String, Value>) -> Result<Option<Url>, Refusal> {
     const BAD: Refusal = Code::InvalidUrl
         .refuse("url is http or https, on the site's host, without credentials, up to 2,048 bytes");
-    let Some(text) = text_of(fields, "url")? else { return Ok(()) };
+    let Some(text) = text_of(fields, "url")? else { return Ok(None) };
     if text.len() > URL_BYTES_MAX {
         return Err(BAD);
     }
@@ -284,5 +322,5 @@ fn check_url(rules: &PayloadRules, fields: &Map<String, Value>) -> Result<(), Re
         && url.username().is_empty()
         && url.password().is_none()
         && url.host_str().is_some_and(|host| allows_host(rules, host));
-    if plain { Ok(()) } else { Err(BAD) }
+    if plain { Ok(Some(url)) } else { Err(BAD) }
 }

@@ -7,13 +7,14 @@ mod jobs;
 mod look;
 mod money;
 mod posts;
+mod sources;
 mod stream;
 mod tokens;
 mod traces;
 mod verify;
 
 pub use dead_letters::{DeadLetterList, RetryAnswer, RetryProvider, RetryRequest, Words};
-pub use events::EventList;
+pub use events::{EventList, EventRequest};
 pub use holds::{HoldList, HoldRequest};
 pub use jobs::{JobFilter, JobOrder, JobRequest, JobResultList};
 pub use money::{CapsRequest, CostList};
@@ -43,6 +44,7 @@ pub(super) fn all() -> OpenApiRouter<Office> {
         .merge(events::routes())
         .merge(stream::routes())
         .merge(posts::routes())
+        .merge(sources::routes())
         .merge(dead_letters::routes())
         .merge(holds::routes())
         .merge(jobs::routes())

@@ -97,7 +97,9 @@ async fn reads_change_nothing_and_changes_are_post() {
     assert_eq!(api.asked(), [""; 0]);
     // The history of what operators did is read only: no path takes a change to an event.
     for path in ["/api/v1/events", "/api/v1/events/e-1", "/api/v1/posts/news/42"] {
-        for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
+        let makes = (path == "/api/v1/events").then_some(Method::POST);
+        let changes = [Method::POST, Method::PUT, Method::DELETE, Method::PATCH];
+        for method in changes.into_iter().filter(|method| makes.as_ref() != Some(method)) {
             assert_eq!(api.send(request(method, path, Some(&token), "{}")).await.0, 405, "{path}");
         }
     }

@@ -11,16 +11,20 @@ struct Row(&'static str, &'static str, &'static str, [u16; 12]);
 
 const READ: &str = "";
 const ACT: &str = "{}";
+const SEND: &str = r#"{"source":"news","event":{"event":"desk.asked","post_id":42}}"#;
+const SEND_AND_WAIT: &str = r#"{"source":"news","event":{"post_id":42},"wait_s":9}"#;
 const RETRY_NEWS: &str = r#"{"verb":"retry","filter":{"site":"news"}}"#;
 const RETRY_ALL: &str = r#"{"verb":"retry","filter":{}}"#;
 const ERASE_POST: &str = r#"{"verb":"erase","filter":{"post":"news/42"}}"#;
 
 #[rustfmt::skip]
-const MATRIX: [Row; 43] = [
+const MATRIX: [Row; 46] = [
     Row("GET",  "/api/v1/openapi.json",                      READ, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     Row("GET",  "/api/v1/me",                                READ, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     Row("GET",  "/api/v1/status",                            READ, [200, 200, 200, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
     Row("GET",  "/api/v1/events",                            READ, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
+    Row("POST", "/api/v1/events",        SEND,                     [403, 403, 202, 202, 403, 403, 202, 202, 403, 403, 404, 404]),
+    Row("POST", "/api/v1/events",        SEND_AND_WAIT,            [403, 403, 200, 200, 403, 403, 200, 200, 403, 403, 404, 404]),
     Row("GET",  "/api/v1/events/stream",                     READ, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     Row("GET",  "/api/v1/events/e-1",                        READ, [200, 200, 200, 200, 200, 200, 200, 200, 404, 404, 404, 404]),
     Row("GET",  "/api/v1/posts",                             READ, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
@@ -54,6 +58,7 @@ const MATRIX: [Row; 43] = [
     Row("GET",  "/api/v1/traces/news/42",                    READ, [200, 200, 200, 200, 200, 200, 200, 200, 404, 404, 404, 404]),
     Row("GET",  "/api/v1/sites",                             READ, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     Row("GET",  "/api/v1/sites/news",                        READ, [200, 200, 200, 200, 200, 200, 200, 200, 404, 404, 404, 404]),
+    Row("GET",  "/api/v1/sources",                           READ, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     Row("GET",  "/api/v1/providers",                         READ, [200, 200, 200, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
     Row("GET",  "/api/v1/routes",                            READ, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     Row("POST", "/api/v1/verify",                            READ, [403, 403, 503, 503, 403, 403, 403, 403, 403, 403, 403, 403]),

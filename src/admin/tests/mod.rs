@@ -148,6 +148,23 @@ impl Desk for Fake {
         self.did(format!("event {event_id}"), answer)
     }
 
+    fn send_event(&self, order: EventOrder) -> Asked<'_, SentRow> {
+        let EventOrder { source, body, wait, by, reach } = order;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        let known = source.as_str() == "news" && reach.has(&"news".parse().unwrap());
+        let row = SentRow {
+            event_id: "e-2".to_owned(),
+            post: "news/42".to_owned(),
+            position: 4,
+            duplicate: false,
+            state: "accepted".to_owned(),
+            cause: String::new(),
+            ended: !wait.is_zero(),
+        };
+        let answer = if known { Ok(row) } else { Err(DeskError::NotFound) };
+        self.did(format!("send {body} to {source} for {wait:?}, says {by}"), answer)
+    }
+
     fn follow(&self, after: Option<u64>) -> Asked<'_, Following> {
         let of = |post: &str, position| FollowLine { post: post.to_owned(), line: line(position) };
         let records = [
@@ -267,6 +284,18 @@ impl Desk for Fake {
 
     fn sites(&self) -> Asked<'_, Vec<SiteRow>> {
         self.did("sites".to_owned(), Ok(["blog", "news"].map(site_row).to_vec()))
+    }
+
+    fn sources(&self) -> Asked<'_, Vec<SourceRow>> {
+        let row = |site: &str| SourceRow {
+            source: site.to_owned(),
+            site: site.to_owned(),
+            scheme: "wp-relay".to_owned(),
+            events: Vec::new(),
+            keys: vec![KeyRow { id: "k1".to_owned(), used_at: Some(7) }],
+            looked_back_to: None,
+        };
+        self.did("sources".to_owned(), Ok(["blog", "news"].map(row).to_vec()))
     }
 
     fn providers(&self) -> Asked<'_, Vec<ProviderRow>> {

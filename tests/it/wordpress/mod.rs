@@ -4,6 +4,7 @@
 mod plugin;
 pub(crate) mod site;
 mod trace;
+mod ways_in;
 
 use std::time::Duration;
 

@@ -380,7 +380,7 @@ impl WordPress {
     }
 
     /// A client by the plugin's routes, as a Copydesk has one.
-    fn client(&self) -> SiteClient {
+    pub(super) fn client(&self) -> SiteClient {
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let (url, user) = (self.url().parse().unwrap(), self.fact("user").to_owned());
         let site = Site::new("news".parse().unwrap(), url, user, self.password().to_owned().into());

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 mod actor;
+mod comments;
 mod core_rest;
 mod failures;
 mod ingest;

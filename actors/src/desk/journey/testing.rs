@@ -145,6 +145,7 @@ impl Newsroom {
             again: false,
             received_at: self.now(),
             key_id: "k1".to_owned(),
+            sent_by: String::new(),
             trace: None,
             body,
             route: Some("every".parse().unwrap()),

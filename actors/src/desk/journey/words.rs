@@ -84,9 +84,15 @@ pub(in crate::desk) fn told(event: &PostEvent, plan: &[PlanStep]) -> (&'static s
 
 /// A webhook's kind and sentence.
 pub(super) fn received(intake: &Intake) -> (&'static str, String) {
-    let Intake { event_type, source, event_id, replay, .. } = intake;
+    let Intake { event_type, source, event_id, sent_by, replay, .. } = intake;
+    if let Some(schedule) = replay.as_ref().filter(|replay| replay.job.is_empty()) {
+        return ("scheduled", format!("{event_type} by {}, id {event_id}", schedule.by));
+    }
     if let Some(replay) = replay {
         return ("replayed", format!("{event_type} once more, says {}, id {event_id}", replay.by));
+    }
+    if !sent_by.is_empty() {
+        return ("sent", format!("{event_type} to {source}, says {sent_by}, id {event_id}"));
     }
     ("received", format!("{event_type} from {source}, id {event_id}"))
 }

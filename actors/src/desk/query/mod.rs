@@ -11,6 +11,7 @@ mod tests;
 
 pub use events::{EventFilter, event, events};
 pub use groups::{DeadLetterGroup, dead_letter_groups};
+pub use outcome::standing;
 pub use posts::{PostFilter, dead_letters, each_dead_letter, post, posts, state};
 
 use copydesk_proto::{PostKey, Timestamp};

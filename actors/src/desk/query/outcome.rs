@@ -29,6 +29,19 @@ pub(super) struct Outcomes {
     open: usize,
 }
 
+/// How the event at this position of a post stands, and why; see [`EventRow`](super::EventRow).
+///
+/// # Errors
+/// [`ReadError`] when the log cannot be read.
+pub async fn standing(
+    log: &dyn EventLog,
+    key: &PostKey,
+    position: u64,
+) -> Result<(&'static str, String), ReadError> {
+    let outcome = outcomes(log, key, &[position]).await?.pop_first();
+    Ok(outcome.map_or(("unconsidered", String::new()), |(_, found)| (found.state, found.cause)))
+}
+
 /// How the events at these positions of a post stand.
 pub(super) async fn outcomes(
     log: &dyn EventLog,

@@ -17,7 +17,7 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
-use copydesk_core::content::{FieldValue, PostText};
+use copydesk_core::content::{FieldValue, Judgement, PostText};
 use copydesk_core::failure::Failure;
 use futures::future::BoxFuture;
 
@@ -72,6 +72,12 @@ fn answer(question: &Question) -> Result<Reply, Failure> {
 pub fn make(recipe: Recipe, post: &PostText) -> FieldValue {
     let article = Article::read(post);
     match recipe {
+        // It makes nothing up, and judges nobody.
+        Recipe::Moderation | Recipe::Lead if plain_text(&post.content).is_empty() => recipe.empty(),
+        Recipe::Moderation => {
+            judged("hold", "no AI service judges comments here: a person decides")
+        }
+        Recipe::Lead => judged("other", "no AI service reads enquiries here: a person decides"),
         Recipe::Summary => FieldValue::Text(summary::summary(&article, SUMMARY_WIDTH_MAX)),
         Recipe::MetaDescription => {
             FieldValue::Text(summary::summary(&article, META_DESCRIPTION_WIDTH_MAX))
@@ -85,6 +91,10 @@ pub fn make(recipe: Recipe, post: &PostText) -> FieldValue {
             FieldValue::List(keyword::matching_terms(&article, &post.terms, CATEGORIES_MAX))
         }
     }
+}
+
+fn judged(verdict: &str, reason: &str) -> FieldValue {
+    FieldValue::Text(Judgement { verdict, reason }.to_string())
 }
 
 /// The running text of a post's content, one paragraph a line, without tags.

@@ -99,6 +99,32 @@ fn answers_are_decoded_by_schema() {
 }
 
 #[test]
+fn a_judgement_is_one_of_the_words_and_never_without_a_reason() {
+    let post = question_about(Recipe::Moderation, "").text;
+    let decode = |recipe: Recipe, answer: &str| recipe.decode(answer, &post);
+    let spam = r#"{"verdict":"spam","reason":" Advertises a casino. "}"#;
+    let text = FieldValue::Text("spam: Advertises a casino.".to_owned());
+    assert_eq!(decode(Recipe::Moderation, spam), Ok(text.clone()));
+    assert_eq!(decode(Recipe::Lead, spam), Ok(text));
+    for answer in [
+        r#"{"verdict":"sales","reason":"x"}"#,
+        r#"{"verdict":"spam"}"#,
+        r#"{"verdict":"spam","reason":"  "}"#,
+        r#"{"verdict":"spam","reason":"x","delete":true}"#,
+        r#"{"verdict":["spam"],"reason":"x"}"#,
+    ] {
+        let decoded = decode(Recipe::Moderation, answer);
+        assert!(matches!(decoded, Err(Misfit::Schema { .. })), "{answer}: {decoded:?}");
+    }
+    // The reason is cleaned like any words; the verdict stays what it is.
+    let reason = "<b>Links</b> to https://evil.example [gallery]";
+    let answer = serde_json::json!({ "verdict": "spam", "reason": reason }).to_string();
+    let value = decode(Recipe::Moderation, &answer).unwrap();
+    let clean = clean(&Recipe::Moderation.field(), value, &post).unwrap();
+    assert_eq!(clean, FieldValue::Text("spam: Links to (gallery)".to_owned()));
+}
+
+#[test]
 fn a_model_that_obeys_the_attacker_still_chooses_only_words() {
     let question = question_about(Recipe::Summary, "<p>The harbour reopened on Monday.</p>");
     let hostile = [

@@ -50,6 +50,7 @@ fn mapped(rules: &mut SourceRules) {
         external_id: at("/data/object/id"),
         version: at("/created"),
         key: at("/id"),
+        ..Mapping::default()
     };
 }
 
@@ -167,4 +168,82 @@ fn a_sync_trigger_is_a_post_and_nothing_else() {
     }
     let not_one = source(|rules| rules.payload.form = true);
     assert_eq!(send(&not_one, FORM, "ID=1").unwrap_err(), "invalid_event");
+}
+
+#[test]
+fn an_event_of_ones_own_is_declared_and_then_known() {
+    let rules = source(|rules| {
+        rules.payload.own_events = vec!["desk.asked".to_owned()];
+        rules.payload.required = vec![Requirement {
+            events: "desk.*".parse().unwrap(),
+            fields: vec!["/tone".parse().unwrap()],
+        }];
+    });
+    let by_api = |body: &str| {
+        let key = IdempotencyKey::new("k-1").unwrap();
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        accept(&rules, &body, key, Origin::Api("ann".to_owned())).map_err(|r| r.code)
+    };
+    let event = by_api(r#"{"event":"desk.asked","post_id":42,"tone":"sober"}"#).unwrap();
+    assert_eq!(event.post.post, PostId::number(42).unwrap());
+    assert_eq!((event.key_id.as_str(), event.idempotency_key.as_str()), ("", "k-1"));
+    assert_eq!(event.origin, Origin::Api("ann".to_owned()));
+    let own = r#"{"event":"desk.asked","post_id":42,"tone":"sober","idempotency_key":"mine"}"#;
+    assert_eq!(by_api(own).unwrap().idempotency_key.as_str(), "mine");
+    for (body, code) in [
+        (r#"{"event":"desk.told","post_id":42,"tone":"sober"}"#, "unknown_event"),
+        (r#"{"event":"desk.asked","post_id":42}"#, "invalid_event"),
+        (r#"{"event":"desk.asked","tone":"sober"}"#, "invalid_event"),
+        ("", "empty_body"),
+    ] {
+        assert_eq!(by_api(body).unwrap_err(), code, "{body}");
+    }
+    let disabled = SourceRules { disabled: true, ..rules.clone() };
+    let key = IdempotencyKey::new("k-1").unwrap();
+    let body = Bytes::from_static(b"{}");
+    let refused = accept(&disabled, &body, key, Origin::Schedule).unwrap_err();
+    assert_eq!(refused.code, "site_disabled");
+}
+
+#[test]
+fn a_comment_is_an_item_of_its_own_with_its_own_text() {
+    let rules = source(|_| {});
+    let body = r#"{"event":"comment.created","post_id":42,"title":"Vote","sequence":3,"comment":
+        {"id":7,"status":"hold","author_name":"Ann","content":"<b>Well</b> said.","parent":0}}"#;
+    let webhook = send(&rules, JSON, body).unwrap();
+    assert_eq!(webhook.payload.external_id.as_deref(), Some("comment/7"));
+    assert_eq!(webhook.post.post, PostId::external("comment/7").unwrap());
+    let text = webhook.payload.text().unwrap();
+    assert_eq!((text.title.as_str(), text.content.as_str()), ("Ann", "<b>Well</b> said."));
+    for comment in ["7", "{}", r#"{"id":0,"content":"x"}"#, r#"{"id":7}"#, r#"{"id":"7"}"#] {
+        let body = format!(r#"{{"event":"comment.updated","post_id":42,"comment":{comment}}}"#);
+        assert_eq!(send(&rules, JSON, &body).unwrap_err(), "invalid_event", "{body}");
+    }
+}
+
+#[test]
+fn the_text_may_stand_anywhere() {
+    let rules = source(|rules| {
+        rules.payload.subject = Subject::Item;
+        rules.payload.map.event_default = Some("lead.created".to_owned());
+        rules.payload.map.external_id = Some("/id".parse().unwrap());
+        rules.payload.map.text = Some("/form/message".parse().unwrap());
+        rules.payload.map.title = Some("/form/subject".parse().unwrap());
+    });
+    let read = |body: &str| send(&rules, JSON, body).unwrap().payload.text();
+    let text = read(r#"{"id":1,"form":{"message":"200 seats","subject":"Quote"}}"#).unwrap();
+    assert_eq!((text.title.as_str(), text.content.as_str()), ("Quote", "200 seats"));
+    assert_eq!(read(r#"{"id":1,"content":"elsewhere"}"#), None);
+}
+
+#[test]
+fn one_address_is_one_text() {
+    let rules = source(|_| {});
+    let url = |url: &str| {
+        let body = format!(r#"{{"event":"post.updated","post_id":1,"url":"{url}"}}"#);
+        send(&rules, JSON, &body).unwrap().payload.fields["url"].as_str().unwrap().to_owned()
+    };
+    for spelled in ["HTTPS://News.Example.org:443/a/../b", "https://news.example.org/./b"] {
+        assert_eq!(url(spelled), "https://news.example.org/b");
+    }
 }

@@ -1,0 +1,121 @@
+//! What comes in besides posts, in a real WordPress: comments, which are moderated with a reason,
+//! and posts whose turn it is.
+
+use axum::routing::post;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use super::site::WordPress;
+use crate::support::eventually;
+
+/// An AI service that finds casinos everywhere they are.
+async fn judge() -> String {
+    let judged = async |body: String| {
+        let (verdict, reason) = if body.contains("roulette") {
+            ("spam", "Advertises a casino.")
+        } else {
+            ("approve", "Answers the post.")
+        };
+        let content = json!({ "verdict": verdict, "reason": reason }).to_string();
+        Json(json!({
+            "id": "c", "object": "chat.completion", "created": 1, "model": "judge-1",
+            "choices": [{ "index": 0, "finish_reason": "stop",
+                "message": { "role": "assistant", "content": content } }],
+            "usage": { "prompt_tokens": 50, "completion_tokens": 10, "total_tokens": 60 },
+        }))
+    };
+    let router = Router::new().route("/v1/chat/completions", post(judged));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    base_url
+}
+
+const MODERATION: &str = r#"
+[enrichments.moderation]
+provider = "main"
+mode = "apply"
+
+[[routes]]
+name = "comments"
+source = "news"
+events = ["comment.*"]
+enrich = ["moderation"]
+"#;
+
+/// A comment from a visitor, held as WordPress holds it; its number.
+fn comment(wordpress: &WordPress, post: u64, text: &str) -> u64 {
+    let id = wordpress.eval(
+        "echo wp_insert_comment(['comment_post_ID' => (int) $args[0], 'comment_author' => 'Ann',
+            'comment_content' => $args[1], 'comment_approved' => 0]);
+         Copydesk\\Sender\\drain(20, 3);",
+        &[&post.to_string(), text],
+    );
+    id.trim().parse().unwrap()
+}
+
+fn state(wordpress: &WordPress, comment: u64) -> Value {
+    let said = wordpress.eval(
+        "echo wp_json_encode([get_comment((int) $args[0])->comment_approved,
+            get_comment_meta((int) $args[0], '_copydesk_moderation', true)]);",
+        &[&comment.to_string()],
+    );
+    serde_json::from_str(&said).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn comments_are_moderated_and_never_silently() {
+    let wordpress = WordPress::with_plugin().await;
+    let provider =
+        format!("kind = \"openai\"\nbase_url = \"{}\"\nmodel = \"judge-1\"", judge().await);
+    let mut node = wordpress.node_with("embedded", "auto", &provider, MODERATION);
+    wordpress.plugin_sends_to(&format!("{}/webhooks/news", node.start().await));
+    wordpress.eval(
+        "update_option('copydesk_settings', ['comments' => true] + get_option('copydesk_settings'));",
+        &[],
+    );
+    let post = wordpress.publish("A post about the harbour.", "");
+    let spam = comment(&wordpress, post, "Play roulette at my casino!");
+    let good = comment(&wordpress, post, "Thank you, I did not know that.");
+    for (id, approved, verdict, reason) in [
+        (spam, "spam", "spam", "Advertises a casino."),
+        (good, "1", "approve", "Answers the post."),
+    ] {
+        let found = eventually("the comment is judged", async || {
+            Some(state(&wordpress, id)).filter(|state| state[1].is_object())
+        })
+        .await;
+        assert_eq!(found[0], approved);
+        assert_eq!((&found[1]["verdict"], &found[1]["reason"]), (&json!(verdict), &json!(reason)));
+        assert_eq!(
+            (&found[1]["outcome"], &found[1]["model"]),
+            (&json!("applied"), &json!("judge-1"))
+        );
+    }
+    node.quiet().await;
+    // Our own change of status is no event.
+    let rows = wordpress.rows(
+        "SELECT event FROM {p}copydesk_outbox WHERE comment_id IN (%d, %d)",
+        &[&spam.to_string(), &good.to_string()],
+    );
+    assert_eq!(rows.as_array().unwrap().len(), 2, "{rows}");
+    assert!(node.stop().success());
+}
+
+/// The list of posts that a schedule asks for, by the site's own word.
+#[tokio::test(flavor = "multi_thread")]
+async fn posts_are_listed_by_filter_newest_first() {
+    let wordpress = WordPress::with_plugin().await;
+    let word = format!("marker{}", std::process::id());
+    let posts: Vec<u64> =
+        (0..3).map(|n| wordpress.publish(&format!("{word} number {n}."), "")).collect();
+    let draft = wordpress.insert("draft", &format!("{word} draft."), "");
+    let list = wordpress.client().list_posts(&format!("search={word}"), 100).await.unwrap();
+    let mut found = list.posts.clone();
+    found.sort_unstable();
+    assert_eq!(found, posts, "published posts only, not {draft}");
+    let two = wordpress.client().list_posts(&format!("search={word}"), 2).await.unwrap();
+    assert_eq!((two.posts.len(), two.total), (2, 3));
+    let wrong = wordpress.client().list_posts("categories=politics", 10).await.unwrap_err();
+    assert_eq!(wrong.class, copydesk_core::failure::FailureClass::Terminal, "{wrong}");
+}
