@@ -39,6 +39,6 @@ use problem::Refusal;
 pub use problem::{Code, Problem};
 pub use rows::{
     DeadLetterGroupRow, DeadLetterRow, EventRow, FollowLine, HoldRow, JourneyLine, KeyRow, PostRow,
-    PostView, ProviderRow, RouteRow, SentRow, SiteRow, SourceRow, Status, TraceNodeRow, TraceRow,
-    VerifyReport,
+    PostView, ProviderRow, RouteRow, ScheduleRow, SentRow, SiteRow, SourceRow, Status,
+    TraceNodeRow, TraceRow, VerifyReport,
 };

@@ -81,6 +81,26 @@ pub struct SourceRow {
     /// A secret without a last use proved nothing since, in milliseconds since 1970; `null` where
     /// the whole log was looked through.
     pub looked_back_to: Option<i64>,
+    /// When its events come by themselves; absent where someone sends them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleRow>,
+}
+
+/// A schedule and its last tick. Times are milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScheduleRow {
+    /// Five fields of cron.
+    pub cron: String,
+    /// The time zone they are in.
+    pub timezone: String,
+    /// The next tick; absent when there is none.
+    pub next_at: Option<i64>,
+    /// The last tick, or when the schedule began; absent before that.
+    pub last_at: Option<i64>,
+    /// Whether that one is done.
+    pub done: bool,
+    /// Posts whose turn it brought.
+    pub posts: u64,
 }
 
 /// A live secret. Never the secret itself.

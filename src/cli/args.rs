@@ -123,6 +123,8 @@ Examples:
     Jobs(Jobs),
     /// The WordPress sites, and how each is.
     Sites,
+    /// The senders and schedules: when each was last heard of, and is to be next.
+    Sources,
     /// The AI services, and how each is.
     Providers,
     /// The running node's routes, in the order they are tried.

@@ -2,7 +2,7 @@
 
 use super::client::AdminClient;
 use super::output::{Output, dollars, plain, time};
-use crate::admin::{ProviderRow, RouteRow, Rows, SiteRow, Status};
+use crate::admin::{ProviderRow, RouteRow, Rows, SiteRow, SourceRow, Status};
 
 pub(super) async fn status(client: &AdminClient, output: &Output) -> anyhow::Result<()> {
     let status: Status = client.get(&["status"], &()).await?;
@@ -50,6 +50,29 @@ pub(super) async fn sites(client: &AdminClient, output: &Output) -> anyhow::Resu
             row.delivery.clone(),
             row.breaker.clone(),
             row.in_flight.to_string(),
+        ]
+    })?;
+    Ok(())
+}
+
+pub(super) async fn sources(client: &AdminClient, output: &Output) -> anyhow::Result<()> {
+    let rows: Rows<SourceRow> = client.get(&["sources"], &()).await?;
+    let headings = ["source", "site", "scheme", "last use", "next tick", "last tick", "posts"];
+    output.rows(&rows.rows, headings, |row| {
+        let shown = |at: Option<i64>| at.map(time).unwrap_or_default();
+        let tick = row.schedule.as_ref();
+        let last = tick.map(|tick| {
+            let rest = if tick.done || tick.last_at.is_none() { "" } else { " (not done)" };
+            shown(tick.last_at) + rest
+        });
+        [
+            row.source.clone(),
+            row.site.clone(),
+            row.scheme.clone(),
+            shown(row.keys.iter().filter_map(|key| key.used_at).max()),
+            shown(tick.and_then(|tick| tick.next_at)),
+            last.unwrap_or_default(),
+            tick.map(|tick| tick.posts.to_string()).unwrap_or_default(),
         ]
     })?;
     Ok(())

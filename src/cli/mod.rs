@@ -79,6 +79,7 @@ pub fn run(cli: Cli, env: &Environment, output: &Output) -> anyhow::Result<ExitC
         Command::Openapi => pages::openapi(output),
         Command::Status => asked(&load, env, async |c| look::status(&c, output).await),
         Command::Sites => asked(&load, env, async |c| look::sites(&c, output).await),
+        Command::Sources => asked(&load, env, async |c| look::sources(&c, output).await),
         Command::Providers => asked(&load, env, async |c| look::providers(&c, output).await),
         Command::Routes(RoutesArgs { command: None }) => {
             asked(&load, env, async |c| look::routes(&c, output).await)

@@ -169,6 +169,8 @@ fn commands_show_what_the_desk_knows() {
     assert!(node.says(&["sites"]).unwrap().contains("https://blog.example.org/"));
     assert!(node.says(&["routes"]).unwrap().contains("r-blog"));
     assert_eq!(node.says(&["providers"]).unwrap(), "nothing\n");
+    let sources = node.says(&["sources"]).unwrap();
+    assert!(sources.contains("wp-relay") && sources.contains("LAST TICK"), "{sources}");
     assert_eq!(node.says(&["dead-letters", "groups"]).unwrap(), "nothing\n");
     assert!(node.says(&["dead-letters", "list"]).unwrap().contains("wp_gone  it is gone"));
     assert!(node.says(&["status"]).unwrap().contains("5 events wait"));

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use copydesk_actors::desk::{Desk as Office, KeyName, key_uses, query};
 use copydesk_actors::receiver::Receiver;
+use copydesk_actors::{World, schedule};
 use copydesk_core::refusal::Refusal;
+use copydesk_core::schedule::Schedule;
 use copydesk_core::webhook::{IdempotencyKey, Origin};
 use copydesk_eventlog::{EventLog, ReadError};
 use copydesk_proto::SourceId;
@@ -70,7 +72,7 @@ fn refused(refusal: Refusal) -> DeskError {
     }
 }
 
-/// The rows with the last use of each secret.
+/// The rows with the last use of each secret, and how the schedules stand.
 pub(super) async fn with_uses(
     log: &dyn EventLog,
     mut rows: Vec<SourceRow>,
@@ -80,6 +82,7 @@ pub(super) async fn with_uses(
     let keys = rows.iter().flat_map(|row| row.keys.iter().map(|key| name(&row.source, &key.id)));
     let uses = key_uses(log, keys.flatten().collect()).await?;
     for row in &mut rows {
+        stands(log, row).await?;
         row.looked_back_to = uses.since.map(|since| since.0);
         for key in &mut row.keys {
             let last = name(&row.source, &key.id).and_then(|name| uses.last.get(&name).copied());
@@ -87,4 +90,17 @@ pub(super) async fn with_uses(
         }
     }
     Ok(rows)
+}
+
+/// Fills in when a schedule's posts have and had their turn.
+async fn stands(log: &dyn EventLog, row: &mut SourceRow) -> Result<(), ReadError> {
+    let (Some(shown), Ok(source)) = (&mut row.schedule, row.source.parse()) else { return Ok(()) };
+    if let Ok(schedule) = Schedule::new(&shown.cron, &shown.timezone) {
+        shown.next_at = schedule.next_after(World::now()).map(|next| next.0);
+    }
+    if let Some(known) = schedule::progress(log, &source).await? {
+        shown.last_at = Some(known.tick.at.0);
+        (shown.done, shown.posts) = (known.tick.done, known.posts);
+    }
+    Ok(())
 }

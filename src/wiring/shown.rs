@@ -3,7 +3,7 @@
 use copydesk_proto::{RouteId, SourceId};
 use url::Url;
 
-use crate::admin::{KeyRow, ProviderRow, RouteRow, SiteRow, SourceRow};
+use crate::admin::{KeyRow, ProviderRow, RouteRow, ScheduleRow, SiteRow, SourceRow};
 use crate::config::{
     BUILTIN, Coalesce, Config, Delivery, OnDeadLetter, ProviderKind, Source, SourceSecret,
 };
@@ -63,6 +63,14 @@ fn source_row((id, source): (&SourceId, &Source)) -> SourceRow {
         events: source.events.clone(),
         keys: source.secrets.iter().map(key).collect(),
         looked_back_to: None,
+        schedule: source.schedule.as_ref().map(|table| ScheduleRow {
+            cron: table.cron.clone(),
+            timezone: table.timezone.clone(),
+            next_at: None,
+            last_at: None,
+            done: false,
+            posts: 0,
+        }),
     }
 }
 

@@ -111,6 +111,17 @@ pub struct Scheduler {
     settings: ScheduleSettings,
 }
 
+/// How far the last tick of a source's schedule is; `None` before it began.
+///
+/// # Errors
+/// [`ReadError`] when the log cannot be read.
+pub async fn progress(
+    log: &dyn EventLog,
+    source: &SourceId,
+) -> Result<Option<Progress>, ReadError> {
+    Ok(store::load(log, source).await?.0)
+}
+
 impl Scheduler {
     /// A schedule of a running node.
     #[must_use]

@@ -294,6 +294,7 @@ impl Desk for Fake {
             events: Vec::new(),
             keys: vec![KeyRow { id: "k1".to_owned(), used_at: Some(7) }],
             looked_back_to: None,
+            schedule: None,
         };
         self.did("sources".to_owned(), Ok(["blog", "news"].map(row).to_vec()))
     }
