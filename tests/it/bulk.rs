@@ -9,22 +9,13 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 
 use crate::support::ai::{ALL, Ai};
-use crate::support::eventually;
 use crate::support::node::{Node, Parts, SECRET};
 use crate::support::sender::{Sender, update};
 use crate::support::site::{Outcome, Site};
+use crate::support::{eventually, figure, times};
 
 /// Webhooks on their way at once.
 const SENDERS: usize = 32;
-
-fn times() -> u64 {
-    std::env::var("COPYDESK_SCENARIO_TIMES").ok().and_then(|n| n.parse().ok()).unwrap_or(1)
-}
-
-#[expect(clippy::print_stdout, reason = "the figures of a document")]
-fn figure(text: &str) {
-    println!("figure: {text}");
-}
 
 async fn room(seed: u64) -> (Ai, Site, Node) {
     let ai = Ai::start(0, Duration::ZERO, seed).await;
@@ -66,7 +57,7 @@ fn applied(site: &Site) -> u64 {
 /// Every post is refused until the key is renewed: one group, one dry run, one job, one result each.
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_are_retried_in_bulk_with_progress() {
-    let posts = 200 * times();
+    let posts = 200 * u64::from(times());
     let (ai, site, mut node) = room(31).await;
     let url = format!("{}/webhooks/news", node.start().await);
     ai.poison(ALL);
@@ -112,7 +103,7 @@ async fn dead_letters_are_retried_in_bulk_with_progress() {
 /// are done long before it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hot_post_does_not_hold_up_quiet_ones() {
-    let (hot, quiet) = (200 * times(), 20 * times().min(50));
+    let (hot, quiet) = (200 * u64::from(times()), 20 * u64::from(times().min(50)));
     let (_ai, site, mut node) = room(32).await;
     let url = format!("{}/webhooks/news", node.start().await);
     let began = Instant::now();
@@ -143,7 +134,7 @@ async fn a_hot_post_does_not_hold_up_quiet_ones() {
 /// drained.
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_events_cost_no_memory_and_are_drained() {
-    let events = 1_000 * times();
+    let events = 1_000 * u64::from(times());
     let (_ai, site, mut node) = room(33).await;
     node.configure(|text| text.replace("[log]", "[limits]\nposts_busy_max = 200\n[log]"));
     let url = format!("{}/webhooks/news", node.start().await);

@@ -1,17 +1,19 @@
-//! What an operator needs on a bad day, with the real program and shortened times. The figures of
-//! longer runs stand in `docs/operations/scenarios.md`.
+//! What an operator needs on a bad day, with the real program and shortened times.
+//! `COPYDESK_SCENARIO_TIMES=N` lets the bad days last N times as long, for the figures in
+//! `docs/operations/scenarios.md`, which the tests print.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use copydesk_core::limits::BREAKER_FAILURES_MAX;
 use serde_json::json;
 
 use crate::support::ai::{Ai, Usage};
-use crate::support::eventually;
 use crate::support::node::{Node, Parts, SECRET};
 use crate::support::sender::{Sender, update};
 use crate::support::site::{Outcome, Site};
+use crate::support::{eventually, figure, times};
 
 /// A site that takes writes at 16 at once.
 fn site_table(site: &Site) -> String {
@@ -36,7 +38,7 @@ fn node(site: &Site, ai: &Ai, more: &str) -> Node {
 }
 
 /// Sends one event each of these posts and insists on a 202.
-async fn send(url: &str, posts: std::ops::RangeInclusive<u64>, version: u64) {
+async fn send(url: &str, posts: RangeInclusive<u64>, version: u64) {
     let sender = Sender::new(SECRET);
     for post in posts {
         let body = update(post, version, &format!("scenario-{post}-{version}"));
@@ -84,6 +86,12 @@ async fn a_budget_is_never_passed_by_64_calls_at_once() {
     assert!(ai.most_in_flight() > 32, "{} calls at once", ai.most_in_flight());
     assert_eq!(node.get("/status").await["dead_letters"], 0);
 
+    figure(&format!(
+        "${:.2} of $5.00 spent, {} calls at once at most",
+        billed() as f64 / 1e6,
+        ai.most_in_flight()
+    ));
+
     // The books are in the log: a kill does not grant the cap again.
     let before = ai.calls().len();
     node.kill();
@@ -122,17 +130,24 @@ async fn an_ai_service_that_limits_us_is_left_alone_and_nothing_is_lost() {
     .await;
     let (opened, wasted) = (Instant::now(), ai.calls().len());
     let probed = usize::try_from((opened - began).as_secs() / 2).unwrap();
-    eventually("four probes", async || (ai.calls().len() >= wasted + 4).then_some(())).await;
-    let probes = ai.calls().len() - wasted;
-    let most = opened.elapsed().as_secs() / 2 + 2;
+    let wanted = 4 * usize::try_from(times()).unwrap();
+    eventually("probes", async || (ai.calls().len() >= wasted + wanted).then_some(())).await;
+    let (probes, lasted) = (ai.calls().len() - wasted, opened.elapsed());
+    let most = lasted.as_secs() / 2 + 2;
     assert!(u64::try_from(probes).unwrap() <= most, "{probes} calls, at most {most} probes");
     // Those that opened it, and those that were out at that moment.
     let most = 64 + usize::try_from(BREAKER_FAILURES_MAX).unwrap() + probed;
     assert!(wasted <= most, "{wasted} calls before the breaker was seen open");
     assert_eq!(node.get("/status").await["dead_letters"], 0);
     ai.limit(0);
+    let healed = Instant::now();
     node.quiet().await;
     assert_eq!(applied(&site), POSTS);
+    figure(&format!(
+        "429 for {lasted:?}: {wasted} calls until the breaker was open, then {probes} probes; \
+         {POSTS} posts done {:?} after the end, no dead letter",
+        healed.elapsed()
+    ));
 }
 
 /// A site that answers 503 for a while: at most one probe a breaker period, nothing lost, and
@@ -154,12 +169,15 @@ async fn a_site_that_is_down_is_probed_and_drained_in_order() {
     })
     .await;
     let (opened, tried) = (Instant::now(), site.history().len());
-    eventually("three probes", async || (site.history().len() >= tried + 3).then_some(())).await;
-    let probes = site.history().len() - tried;
-    let most = opened.elapsed().as_secs() / 2 + 2;
+    let wanted = 3 * usize::try_from(times()).unwrap();
+    eventually("probes", async || (site.history().len() >= tried + wanted).then_some(())).await;
+    let (probes, lasted) = (site.history().len() - tried, opened.elapsed());
+    let most = lasted.as_secs() / 2 + 2;
     assert!(u64::try_from(probes).unwrap() <= most, "{probes} tries, at most {most} probes");
     site.set_down(false);
+    let healed = Instant::now();
     node.quiet().await;
+    let drained = healed.elapsed();
     let mut versions: BTreeMap<String, u64> = BTreeMap::new();
     for arrival in site.history().iter().filter(|a| a.outcome == Outcome::Applied) {
         let last = versions.entry(arrival.external_id.clone()).or_default();
@@ -169,6 +187,10 @@ async fn a_site_that_is_down_is_probed_and_drained_in_order() {
     assert_eq!(versions.len() as u64, POSTS);
     assert!(versions.values().all(|version| *version == 2));
     assert_eq!(node.get("/status").await["dead_letters"], 0);
+    figure(&format!(
+        "503 for {lasted:?}: {probes} probes, one each 2 s at most; {POSTS} posts' two events \
+         written in order {drained:?} after the end, no dead letter"
+    ));
 }
 
 /// Held, restarted, released: nothing moves while it is held, and each post's events take effect
@@ -205,26 +227,36 @@ async fn a_hold_outlives_a_restart_and_its_release_keeps_order() {
     }
 }
 
-/// One post the AI service refuses: it alone becomes a dead letter.
+/// One post the AI service refuses: it alone becomes a dead letter, and the posts after it take as
+/// long as those before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poisoned_post_stops_only_itself() {
-    const POSTS: u64 = 100;
+    let half = 40 * u64::from(times());
     let ai = Ai::start(0, Duration::from_millis(5), 15).await;
     let site = Site::start(0, 15).await;
     let mut node = node(&site, &ai, "");
     let url = format!("{}/webhooks/news", node.start().await);
-    ai.poison(50);
-    send(&url, 1..=POSTS, 1).await;
+    let before = live_times(&url, &site, 1..=half).await;
+    let poisoned = half + 1;
+    ai.poison(poisoned);
+    send(&url, poisoned..=poisoned, 1).await;
+    let after = live_times(&url, &site, poisoned + 1..=2 * half + 1).await;
     node.quiet().await;
     let dead = node.get("/dead-letters").await["rows"].as_array().unwrap().clone();
     assert_eq!(dead.len(), 1);
-    assert_eq!(dead[0]["post"], "news/50");
-    assert_eq!(applied(&site), POSTS - 1);
+    assert_eq!(dead[0]["post"], format!("news/{poisoned}"));
+    assert_eq!(applied(&site), 2 * half);
     ai.poison(0);
     let run = dead[0]["run"].as_u64().unwrap();
-    node.post(&format!("/dead-letters/news/50/{run}/retry"), &json!({})).await;
+    node.post(&format!("/dead-letters/news/{poisoned}/{run}/retry"), &json!({})).await;
     node.quiet().await;
-    assert_eq!(applied(&site), POSTS, "retried, it is done");
+    assert_eq!(applied(&site), 2 * half + 1, "retried, it is done");
+    let p99 = |times: &[Duration]| times[times.len() * 99 / 100];
+    figure(&format!(
+        "p99 of {half} posts before a poisoned one {:?}, of {half} after it {:?}; 1 dead letter",
+        p99(&before),
+        p99(&after)
+    ));
 }
 
 /// Two sites on one AI service: while one imports, the other's live posts are as quick as without.
@@ -247,13 +279,13 @@ async fn an_import_of_one_site_does_not_slow_anothers_live_posts() {
     });
     let address = node.start().await;
     let (news, blog_url) = (format!("{address}/webhooks/news"), format!("{address}/webhooks/blog"));
-    let alone = live_times(&blog_url, &blog, 1..=LIVE).await;
+    let alone = median(&live_times(&blog_url, &blog, 1..=LIVE).await);
     let import = tokio::spawn(async move { send(&news, 1..=IMPORT, 1).await });
     eventually("the import fills the AI service's queue", async || {
         (node.get("/status").await["backlog"].as_u64() > Some(300)).then_some(())
     })
     .await;
-    let beside = live_times(&blog_url, &blog, LIVE + 1..=2 * LIVE).await;
+    let beside = median(&live_times(&blog_url, &blog, LIVE + 1..=2 * LIVE).await);
     let left = node.get("/status").await["backlog"].as_u64().unwrap();
     assert!(left > 0, "the import went on all the while");
     import.await.unwrap();
@@ -262,10 +294,15 @@ async fn an_import_of_one_site_does_not_slow_anothers_live_posts() {
     assert!(beside <= allowed, "median {beside:?} beside an import, {alone:?} alone");
     node.quiet().await;
     assert_eq!(applied(&site), IMPORT);
+    figure(&format!("a live post: {alone:?} alone, {beside:?} beside an import (medians)"));
 }
 
-/// Sends posts one at a time and returns the median of the times from sending to the write.
-async fn live_times(url: &str, site: &Site, posts: std::ops::RangeInclusive<u64>) -> Duration {
+fn median(times: &[Duration]) -> Duration {
+    times[times.len() / 2]
+}
+
+/// Sends posts one at a time and returns the times from sending to the write, shortest first.
+async fn live_times(url: &str, site: &Site, posts: RangeInclusive<u64>) -> Vec<Duration> {
     let mut times = Vec::new();
     for post in posts {
         let began = Instant::now();
@@ -282,5 +319,5 @@ async fn live_times(url: &str, site: &Site, posts: std::ops::RangeInclusive<u64>
         times.push(written.duration_since(began));
     }
     times.sort_unstable();
-    times[times.len() / 2]
+    times
 }

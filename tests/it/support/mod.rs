@@ -15,12 +15,24 @@ use std::time::{Duration, Instant};
 /// a minute more than once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
+/// How much larger and longer the scenarios are than in `scripts/test`: `COPYDESK_SCENARIO_TIMES`,
+/// for the figures in `docs/operations/scenarios.md`.
+pub(crate) fn times() -> u32 {
+    std::env::var("COPYDESK_SCENARIO_TIMES").ok().and_then(|n| n.parse().ok()).unwrap_or(1)
+}
+
+/// Prints a figure for that document.
+#[expect(clippy::print_stdout, reason = "the figures of a document")]
+pub(crate) fn figure(text: &str) {
+    println!("figure: {text}");
+}
+
 /// Looks until it is so, or fails with what was awaited.
 pub(crate) async fn eventually<F, T>(what: &str, mut look: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE * times();
     loop {
         if let Some(seen) = look().await {
             return seen;

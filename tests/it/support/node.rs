@@ -276,7 +276,7 @@ enrich = ["summary"]
 
     /// Waits until nothing waits and nothing runs. When that never comes, tells what is stuck.
     pub(crate) async fn quiet(&self) {
-        let deadline = std::time::Instant::now() + super::PATIENCE;
+        let deadline = std::time::Instant::now() + super::PATIENCE * super::times();
         loop {
             let status = self.get("/status").await;
             if status["backlog"] == 0 && status["busy_posts"] == 0 {
