@@ -8,6 +8,7 @@
 //! ```
 
 pub mod alerts;
+pub mod archive;
 pub mod delivery;
 pub mod desk;
 pub mod dispatcher;

@@ -1,6 +1,6 @@
 //! Finished history goes after its time. What is unfinished is never dropped by age: a post is
 //! trimmed only when nothing of it waits, runs or is a dead letter, and only after its whole state
-//! stands in the log as one checkpoint.
+//! stands in the log as one checkpoint. Where there is an archive, only what is in it goes.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use copydesk_proto::{PostKey, Timestamp};
 use futures::StreamExt;
 use tracing::{info, warn};
 
-use crate::World;
 use crate::desk::{Desk, OperateError};
 use crate::records::{DECISIONS, Decision, Subjects, post_of};
 use crate::sequencer::Operation;
+use crate::{World, archive};
 
 /// How often the log is looked through; a day more or less does not matter.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
@@ -22,11 +22,12 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 const CHECKPOINT_PAGE: usize = 64;
 
 /// Sweeps again and again, for as long as it is polled.
-pub async fn sweep_for_ever(desk: Desk, keep: Duration) {
+pub async fn sweep_for_ever(desk: Desk, keep: Duration, archives: bool) {
     let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
-        match sweep(&desk, Timestamp(World::now().0.saturating_sub(keep_ms))).await {
+        let before = Timestamp(World::now().0.saturating_sub(keep_ms));
+        match sweep(&desk, before, archives).await {
             Ok(0) => {}
             Ok(posts) => info!(posts, "finished history past its time was trimmed"),
             Err(error) => warn!(%error, "retention: the log could not be read; next time"),
@@ -34,12 +35,14 @@ pub async fn sweep_for_ever(desk: Desk, keep: Duration) {
     }
 }
 
-/// Trims the posts whose last decision is older than `before`. Returns how many.
+/// Trims the posts whose last decision is older than `before`, and where `archives` says that there
+/// is an archive, has it behind it. Returns how many.
 ///
 /// # Errors
 /// [`ReadError`] when the log cannot be read; what was trimmed by then stays so.
-pub async fn sweep(desk: &Desk, before: Timestamp) -> Result<u64, ReadError> {
+pub async fn sweep(desk: &Desk, before: Timestamp, archives: bool) -> Result<u64, ReadError> {
     let log = &desk.world().log;
+    let end = if archives { archive::archived(&**log).await? } else { Sequence(u64::MAX) };
     let mut trimmed = 0;
     let mut last_decisions = log.last_per_subject(Filter(Some(DECISIONS)));
     while let Some(record) = last_decisions.next().await {
@@ -47,6 +50,10 @@ pub async fn sweep(desk: &Desk, before: Timestamp) -> Result<u64, ReadError> {
         let Some(key) = post_of(&record.subject).filter(|_| is_finished(&record, before)) else {
             continue;
         };
+        let newest = log.last(&Subjects::of(&key).intake).await?;
+        if newest.is_some_and(|newest| newest.sequence > end) {
+            continue;
+        }
         trimmed += u64::from(trim(desk, key, record.sequence).await?);
     }
     Ok(trimmed)

@@ -3,6 +3,7 @@
 //! Reading a configuration needs no secret: commands that only look at a node work without the
 //! node's environment. [`Loaded::secrets`] reads them for those that need them.
 
+mod archive;
 mod check;
 mod environment;
 mod process;
@@ -20,6 +21,7 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::de::DeTable;
 
+pub use archive::{Archive, ArchiveUrl};
 pub use environment::Environment;
 pub use process::{
     Admin, Alerts, Http, Limits, Log, LogFormat, LogUrl, OtlpProtocol, Outbound, Retention,

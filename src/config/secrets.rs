@@ -86,6 +86,12 @@ impl Loaded {
         if let Some(place) = &config.log.credentials {
             places.push(("log.credentials".to_owned(), place.clone(), None));
         }
+        let archive = &config.archive;
+        for (key, place) in
+            [("access_key", &archive.access_key), ("secret_key", &archive.secret_key)]
+        {
+            places.extend(place.iter().map(|p| (format!("archive.{key}"), p.clone(), None)));
+        }
         for (name, site) in &config.sites {
             let path = format!("sites.{name}.application_password");
             places.push((path, site.application_password.clone(), None));

@@ -12,6 +12,7 @@ use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId};
 use serde::Deserialize;
 use url::Url;
 
+use super::archive::Archive;
 use super::process::{Admin, Alerts, Http, Limits, Log, Outbound, Retention, Telemetry};
 use super::source::Source;
 use super::values::{
@@ -36,6 +37,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long finished work is kept.
     pub retention: Retention,
+    /// Where payloads are kept as they came.
+    pub archive: Archive,
     /// Who is told about what needs a person.
     pub alerts: Alerts,
     /// Which addresses may be called.
@@ -62,6 +65,7 @@ impl Default for Config {
             telemetry: Telemetry::default(),
             limits: Limits::default(),
             retention: Retention::default(),
+            archive: Archive::default(),
             alerts: Alerts::default(),
             outbound: Outbound::default(),
             sites: BTreeMap::new(),

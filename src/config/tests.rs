@@ -145,6 +145,7 @@ fn the_default_file_names_every_key() {
         "[telemetry]\nzz = 1",
         "[limits]\nzz = 1",
         "[retention]\nzz = 1",
+        "[archive]\nzz = 1",
         "[alerts]\nzz = 1",
         "[outbound]\nzz = 1",
         "[sites.a]\nzz = 1",

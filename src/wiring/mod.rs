@@ -1,5 +1,6 @@
 //! Configuration into a running node: every setting becomes what the layer below wants to hear.
 
+mod archive;
 mod desk;
 mod intake;
 mod jobs;

@@ -102,6 +102,7 @@ pub fn node_settings(
         caps: caps(config),
         alerts: alerts(config, secrets)?,
         keep: Duration::from_secs(u64::from(config.retention.days) * 86_400),
+        archive: super::archive::archive(config, secrets)?,
         telemetry: Telemetry::default(),
     })
 }
@@ -166,7 +167,10 @@ fn alerts(config: &Config, secrets: &Secrets) -> anyhow::Result<AlertSettings> {
     })
 }
 
-fn secret<'s>(secrets: &'s Secrets, place: &SecretRef) -> anyhow::Result<&'s SecretString> {
+pub(super) fn secret<'s>(
+    secrets: &'s Secrets,
+    place: &SecretRef,
+) -> anyhow::Result<&'s SecretString> {
     secrets.get(place).with_context(|| format!("the secret at {place} was not read"))
 }
 

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::alerts::{AlertSettings, Alerts};
+use crate::archive::{self, Archive};
 use crate::delivery::{DeliveryActor, DeliveryMessage, Site, SiteClient};
 use crate::desk::{Desk, HoldError, load_office};
 use crate::dispatcher::{self, Dispatcher, DispatcherMessage, recovery};
@@ -74,6 +75,8 @@ pub struct Settings {
     pub bounds: Bounds,
     /// How long finished history is kept.
     pub keep: Duration,
+    /// Where payloads are kept for good.
+    pub archive: Option<Archive>,
     /// Where spans and counts go.
     pub telemetry: Telemetry,
 }
@@ -250,7 +253,8 @@ impl Node {
         let desk = Desk::new(Arc::clone(&world), dispatcher.clone());
         desk.resume_jobs().await?;
         let stopping = CancellationToken::new();
-        let sweeps = retention::sweep_for_ever(desk.clone(), settings.keep);
+        let archives = settings.archive.is_some();
+        let sweeps = retention::sweep_for_ever(desk.clone(), settings.keep, archives);
         tokio::spawn(stopping.clone().run_until_cancelled_owned(sweeps));
         for schedule in settings.schedules {
             let receiver = receivers.get(&schedule.source).cloned();
@@ -266,6 +270,10 @@ impl Node {
             let receivers = receivers.values().filter(of_site).cloned().collect();
             let pulling = pull::pull_for_ever(client, receivers, every);
             tokio::spawn(stopping.clone().run_until_cancelled_owned(pulling));
+        }
+        if let Some(archive) = settings.archive {
+            let archiving = archive::archive_for_ever(Arc::clone(&world), archive);
+            tokio::spawn(stopping.clone().run_until_cancelled_owned(archiving));
         }
         let watch = crate::watch::watch_for_ever(Arc::clone(&world), bounds.backlog_max);
         tokio::spawn(stopping.clone().run_until_cancelled_owned(watch));

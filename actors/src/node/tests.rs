@@ -9,10 +9,14 @@ use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_core::holds::{Hold, HoldScope};
 use copydesk_eventlog::{AppendFault, EventLog, MemoryLog, Sequence};
 use copydesk_proto::{ProviderId, Timestamp};
+use futures::TryStreamExt;
 use futures::future::BoxFuture;
+use object_store::local::LocalFileSystem;
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::Node;
 use super::testing::{send, settings};
+use crate::archive::Archive;
 use crate::desk::query::{EventFilter, events};
 use crate::desk::verify::verify;
 use crate::enrichment::provider::{Provider, Question, Reply};
@@ -140,11 +144,11 @@ async fn finished_history_is_trimmed_and_what_it_taught_is_kept() {
     assert!(count().await > 1);
 
     let long_ago = World::now().after_ms(0).0 - 1_000_000;
-    assert_eq!(retention::sweep(&node.desk, Timestamp(long_ago)).await.unwrap(), 0);
+    assert_eq!(retention::sweep(&node.desk, Timestamp(long_ago), false).await.unwrap(), 0);
     let later = World::now().after_ms(1_000);
-    assert_eq!(retention::sweep(&node.desk, later).await.unwrap(), 1);
+    assert_eq!(retention::sweep(&node.desk, later, false).await.unwrap(), 1);
     assert_eq!(count().await, 1, "only the checkpoint is left");
-    assert_eq!(retention::sweep(&node.desk, later).await.unwrap(), 0, "and it stays");
+    assert_eq!(retention::sweep(&node.desk, later, false).await.unwrap(), 0, "and it stays");
 
     // The same text again, after a fresh start: known, so nothing is asked.
     drop(node);
@@ -153,4 +157,59 @@ async fn finished_history_is_trimmed_and_what_it_taught_is_kept() {
     send(&node, 7, 2).await;
     assert!(log.last_sequence().await.unwrap() <= Sequence(before.0 + 1));
     is_clean(&log).await;
+}
+
+/// The bodies in the archive, in the order of the log, each as often as it stands there.
+async fn archived(store: &dyn ObjectStore) -> Vec<serde_json::Value> {
+    let files: Vec<_> = store.list(None).try_collect().await.unwrap();
+    let mut lines: Vec<serde_json::Value> = Vec::new();
+    for file in files {
+        let bytes = store.get(&file.location).await.unwrap().bytes().await.unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        lines.extend(text.lines().map(|line| serde_json::from_str(line).unwrap()));
+    }
+    lines.sort_by_key(|line| line["position"].as_u64());
+    lines
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payloads_are_archived_as_they_came_and_before_they_are_trimmed() {
+    let (log, folder) = (MemoryLog::new(), tempfile::tempdir().unwrap());
+    let store = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
+    let mut archive = Archive::new(store.clone(), "desk".into());
+    archive.gather = Duration::from_millis(20);
+    let start = async |log: &MemoryLog, archive: Option<Archive>| {
+        let mut settings = settings(log);
+        settings.archive = archive;
+        Node::start(settings).await.unwrap()
+    };
+    // Without the archive's task nothing is archived, and so nothing goes.
+    let node = start(&log, None).await;
+    for post in 1..=8 {
+        send(&node, post, 1).await;
+    }
+    ended(&log, 8).await;
+    let later = Timestamp(World::now().0 + 60_000);
+    assert_eq!(retention::sweep(&node.desk, later, true).await.unwrap(), 0);
+    node.stop(Duration::from_secs(10)).await;
+
+    let log = log.reopened();
+    let node = start(&log, Some(archive)).await;
+    send(&node, 9, 1).await;
+    ended(&log, 9).await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while archived(&*store).await.len() < 9 {
+        assert!(Instant::now() < deadline, "not archived");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let lines = archived(&*store).await;
+    let posts: Vec<&str> = lines.iter().map(|line| line["post"].as_str().unwrap()).collect();
+    assert_eq!(posts, ["1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    let body: serde_json::Value = serde_json::from_str(lines[8]["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body["content"], super::testing::text_of(9, 1));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while retention::sweep(&node.desk, later, true).await.unwrap() == 0 {
+        assert!(Instant::now() < deadline, "never trimmed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

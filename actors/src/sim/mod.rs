@@ -303,6 +303,7 @@ async fn settings(world: &World) -> Settings {
         // Two busy posts: the others wait for a place, as in a node with much to do.
         bounds: Bounds { posts_busy_max: 2, posts_idle_max: 1, backlog_max: 1_000 },
         keep: Duration::from_secs(30 * 86_400),
+        archive: None,
         telemetry: Telemetry::default(),
     }
 }

@@ -1,4 +1,4 @@
-//! What the desk stores: operators' acts, tokens, the books, jobs.
+//! What the desk stores: operators' acts, tokens, the books, the archive's mark, jobs.
 
 use copydesk_proto::{SCHEMA_VERSION, v1};
 
@@ -6,11 +6,13 @@ use super::{AT, Stored};
 
 pub(super) fn examples() -> impl Iterator<Item = (String, Stored)> {
     let access = access().map(|(name, event)| (name, Stored::Access(event)));
+    let archived = v1::PayloadsArchived { schema_version: SCHEMA_VERSION, through: 41 };
     let others = [
         ("desk", Stored::Desk(desk(""))),
         ("desk_with_reason", Stored::Desk(desk("paid"))),
         ("desk_caps", Stored::Desk(caps())),
         ("costs_booked", Stored::Costs(costs())),
+        ("payloads_archived", Stored::Archived(archived)),
         ("job", Stored::Job(Box::new(job()))),
     ];
     access.into_iter().chain(others).map(|(name, stored)| (name.to_owned(), stored))

@@ -34,6 +34,7 @@ enum Stored {
     Desk(v1::DeskDecision),
     Access(v1::AccessDecision),
     Costs(v1::CostsBooked),
+    Archived(v1::PayloadsArchived),
     Job(Box<v1::JobRecord>),
     Tick(v1::ScheduleTick),
 }
@@ -46,6 +47,7 @@ impl Stored {
             Self::Desk(desk) => copydesk_proto::encode(desk).to_vec(),
             Self::Access(access) => copydesk_proto::encode(access).to_vec(),
             Self::Costs(costs) => copydesk_proto::encode(costs).to_vec(),
+            Self::Archived(archived) => copydesk_proto::encode(archived).to_vec(),
             Self::Job(job) => copydesk_proto::encode(&**job).to_vec(),
             Self::Tick(tick) => copydesk_proto::encode(tick).to_vec(),
         }
@@ -66,6 +68,7 @@ impl Stored {
             Self::Desk(_) => Self::Desk(copydesk_proto::decode(bytes.into()).unwrap()),
             Self::Access(_) => Self::Access(copydesk_proto::decode(bytes.into()).unwrap()),
             Self::Costs(_) => Self::Costs(copydesk_proto::decode(bytes.into()).unwrap()),
+            Self::Archived(_) => Self::Archived(copydesk_proto::decode(bytes.into()).unwrap()),
             Self::Job(_) => Self::Job(Box::new(copydesk_proto::decode(bytes.into()).unwrap())),
             Self::Tick(_) => Self::Tick(copydesk_proto::decode(bytes.into()).unwrap()),
         }
