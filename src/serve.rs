@@ -15,7 +15,9 @@ use crate::config::{Config, Secrets};
 use crate::http::{DRAIN_MAX, Drain, Ingress, Server};
 use crate::open_files;
 use crate::telemetry::{SPANS, Telemetry};
-use crate::wiring::{NodeDesk, NodeIntake, OpenLog, node_settings, open_log, open_snapshots};
+use crate::wiring::{
+    NodeDesk, NodeIntake, OpenLog, cluster_settings, node_settings, open_log, open_snapshots,
+};
 
 /// Exit code of a start that the configuration or the log refuses: `EX_CONFIG` of sysexits.
 pub const EXIT_REFUSED: u8 = 78;
@@ -81,11 +83,12 @@ async fn start_parts(
             .await
             .with_context(|| format!("http.listen: {} cannot be used", http.listen))?;
     let span = |name| info_span!(target: SPANS, "open", what = name);
-    let OpenLog { log, fatal } = open_log(config).instrument(span("log")).await?;
+    let OpenLog { log, shared, fatal } = open_log(config).instrument(span("log")).await?;
+    let cluster = cluster_settings(config, shared).instrument(span("cluster")).await?;
     let snapshots = open_snapshots(&config.data_dir).instrument(span("snapshots")).await;
     let durability = log.durability();
     let settings = node_settings(config, secrets, log, snapshots)?;
-    let settings = Settings { telemetry: telemetry.actors(), ..settings };
+    let settings = Settings { telemetry: telemetry.actors(), cluster, ..settings };
     let began = Instant::now();
     let node = Node::start(settings).instrument(info_span!(target: SPANS, "recover")).await?;
     let ready_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -108,7 +111,8 @@ async fn start_parts(
             () = ending.begun() => {}
         }
     });
-    let desk = Arc::new(NodeDesk::new(node.desk.clone(), node.receivers.clone(), config));
+    let (receivers, cluster) = (node.receivers.clone(), node.cluster.clone());
+    let desk = Arc::new(NodeDesk::new(node.desk.clone(), receivers, cluster, config));
     let admin_settings = AdminSettings {
         address: access.address,
         hosts: config.admin.hosts.clone(),
@@ -116,7 +120,9 @@ async fn start_parts(
     };
     let api = AdminApi::new(desk, book, &admin_settings, drain.clone())?;
     let api = Arc::new(api.showing(telemetry.scrape()));
-    let intake = Arc::new(NodeIntake::new(config, node.receivers.clone())?);
+    let partitions = Arc::clone(&node.desk.world().partitions);
+    let intake = NodeIntake::new(config, node.receivers.clone())?.telling(partitions);
+    let intake = Arc::new(intake);
     let sources = config.sources.keys().cloned().collect();
     let ingress = Ingress::new(intake, http.public_hosts.clone(), drain.clone());
     let ingress = Arc::new(ingress.counted_by(telemetry.actors(), sources));
@@ -159,7 +165,9 @@ impl Running {
         let limit = if ended == Ended::Asked { DRAIN_MAX } else { Duration::ZERO };
         let began = Instant::now();
         // Requests under way come first: they append to the log that the node closes.
-        let _cut_off = tokio::time::timeout(limit, drain.over()).await;
+        let finishing = tokio::time::timeout(limit, drain.over());
+        // Other nodes go on with this one's posts meanwhile.
+        let _cut_off = tokio::join!(finishing, node.hand_over(limit)).0;
         let finished = node.stop(limit.saturating_sub(began.elapsed())).await;
         if !finished {
             info!("work under way goes on at the next start");

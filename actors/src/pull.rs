@@ -13,18 +13,29 @@ use copydesk_core::refusal::{Code, Refusal};
 use copydesk_core::webhook::Head;
 use tracing::{debug, info, warn};
 
+use crate::cluster::Partitions;
 use crate::delivery::{OutboxRow, SiteClient};
 use crate::receiver::{Came, Receiver, Taking};
+use crate::records::partition_of;
 
 /// Pages of one round. What is left after them is fetched in the next: one site must not keep the
 /// log to itself after a long silence.
 const PAGES_MAX: usize = 50;
 
 /// Fetches again and again, for as long as it is polled.
-pub async fn pull_for_ever(client: Arc<SiteClient>, receivers: Vec<Receiver>, every: Duration) {
+pub async fn pull_for_ever(
+    client: Arc<SiteClient>,
+    receivers: Vec<Receiver>,
+    every: Duration,
+    partitions: Arc<Partitions>,
+) {
     let site = &client.site().id;
     loop {
         tokio::time::sleep(every).await;
+        // One of the nodes that share the log does it, by the site's name.
+        if !partitions.holds(partition_of(site)) {
+            continue;
+        }
         match pull(&client, &receivers).await {
             Ok(0) => {}
             Ok(webhooks) => info!(%site, webhooks, "fetched from the site's outbox"),

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use copydesk_core::post::{
     End, Incoming, IntakePosition, Lane, Phase, PostEvent, PostState, SourceVersion, Step, codec,
 };
+use copydesk_core::roster::Partition;
 use copydesk_eventlog::{Headers, MessageId, NewRecord, Record, Sequence, Subject};
 use copydesk_proto::{
     ContentHash, PostId, PostKey, RouteId, SCHEMA_VERSION, SiteId, SourceId, Timestamp,
@@ -40,9 +41,25 @@ impl BadRecord {
     }
 }
 
+/// The partition of a post, or of anything else that is worked on once, by its name.
+#[must_use]
+pub fn partition_of(name: &impl ToString) -> Partition {
+    let digest = Sha256::digest(name.to_string());
+    let head = digest.iter().take(8).fold(0, |sum, byte| (sum << 8) | u64::from(*byte));
+    Partition::try_from(head % PARTITIONS).unwrap_or_default()
+}
+
+/// The parent of all subjects of a partition's posts.
+#[must_use]
+pub fn partition_subject(partition: Partition) -> Subject {
+    Subject::new(&format!("cd.{partition}")).expect("a number is a plain token")
+}
+
 /// The two subjects of a post.
 #[derive(Debug, Clone)]
 pub struct Subjects {
+    /// Which of the stream's partitions they are in.
+    pub partition: Partition,
     /// Webhooks.
     pub intake: Subject,
     /// Decisions.
@@ -53,13 +70,12 @@ impl Subjects {
     /// `cd.<partition>.<site>.<post>.{in,ev}`.
     #[must_use]
     pub fn of(key: &PostKey) -> Self {
-        let digest = Sha256::digest(key.to_string());
-        let head = digest.iter().take(8).fold(0, |sum, byte| (sum << 8) | u64::from(*byte));
-        let base = format!("cd.{}.{}.{}", head % PARTITIONS, key.site, key.post);
+        let partition = partition_of(key);
+        let base = format!("cd.{partition}.{}.{}", key.site, key.post);
         let subject = |kind| {
             Subject::new(&format!("{base}.{kind}")).expect("ids hold only what subjects may hold")
         };
-        Self { intake: subject(INTAKE), decisions: subject(DECISIONS) }
+        Self { partition, intake: subject(INTAKE), decisions: subject(DECISIONS) }
     }
 }
 
@@ -70,6 +86,12 @@ pub fn post_of(subject: &Subject) -> Option<PostKey> {
     let site: SiteId = tokens.next()?.parse().ok()?;
     let post: PostId = tokens.next()?.parse().ok()?;
     Some(PostKey { site, post })
+}
+
+/// The partition a subject is in; `None` for subjects that are in none.
+#[must_use]
+pub fn partition_in(subject: &Subject) -> Option<Partition> {
+    subject.as_str().split('.').nth(1)?.parse().ok()
 }
 
 /// A verified webhook as the intake log holds it.
@@ -237,6 +259,22 @@ impl Intake {
 const LANE_HEADER: &str = "cd-lane";
 const BACKFILL: &str = "backfill";
 
+/// The header that says which process stored an intake record, where several share the log: that
+/// one has counted it, the post's owner otherwise counts it when it reads it.
+const STORED_BY_HEADER: &str = "cd-node";
+
+/// Says in an intake record which process stores it.
+pub fn sign_stored(record: &mut NewRecord, owner: u64) {
+    record.headers.push((STORED_BY_HEADER, format!("{owner:016x}")));
+}
+
+/// Whether this process stored an intake record, by the record.
+#[must_use]
+pub fn stored_by(record: &Record, owner: u64) -> bool {
+    let signed = format!("{owner:016x}");
+    record.headers.iter().any(|(name, value)| name == STORED_BY_HEADER && *value == signed)
+}
+
 /// Which lane an intake record is of.
 #[must_use]
 pub fn lane_of(record: &Record) -> Lane {
@@ -263,6 +301,8 @@ pub struct Decision {
     pub trace: Option<TraceContext>,
     /// Which process decided; random per start.
     pub owner: u64,
+    /// The epoch of the lease under which it did; 0 without one.
+    pub epoch: u64,
 }
 
 impl Decision {
@@ -276,6 +316,7 @@ impl Decision {
             decided_at_ms: self.decided_at.0,
             trace: self.trace.map(Into::into),
             owner: self.owner,
+            epoch: self.epoch,
         };
         NewRecord {
             subject: subject.clone(),
@@ -303,6 +344,7 @@ impl Decision {
             decided_at: Timestamp(stored.decided_at_ms),
             trace: stored.trace.and_then(|t| t.try_into().ok()),
             owner: stored.owner,
+            epoch: stored.epoch,
         })
     }
 }

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use tracing::{info, warn};
 
 use crate::desk::{Desk, OperateError};
-use crate::records::{DECISIONS, Decision, Subjects, post_of};
+use crate::records::{DECISIONS, Decision, Subjects, partition_of, post_of};
 use crate::sequencer::Operation;
 use crate::{World, archive};
 
@@ -47,9 +47,10 @@ pub async fn sweep(desk: &Desk, before: Timestamp, archives: bool) -> Result<u64
     let mut last_decisions = log.last_per_subject(Filter(Some(DECISIONS)));
     while let Some(record) = last_decisions.next().await {
         let record = record?;
-        let Some(key) = post_of(&record.subject).filter(|_| is_finished(&record, before)) else {
-            continue;
-        };
+        // Each node trims the posts it works on.
+        let is_mine = |key: &PostKey| desk.world().partitions.holds(partition_of(key));
+        let finished = post_of(&record.subject).filter(|_| is_finished(&record, before));
+        let Some(key) = finished.filter(is_mine) else { continue };
         let newest = log.last(&Subjects::of(&key).intake).await?;
         if newest.is_some_and(|newest| newest.sequence > end) {
             continue;

@@ -52,8 +52,9 @@ async fn look(world: &World, backlog_max: u64) -> Vec<Alert> {
             });
         }
     }
-    let backlog = world.backlog();
-    if backlog.saturating_mul(5) >= backlog_max.saturating_mul(4) {
+    let backlog = world.partitions.backlog_of_all();
+    // Once for all nodes.
+    if world.partitions.keeps_desk() && backlog.saturating_mul(5) >= backlog_max.saturating_mul(4) {
         alerts.push(Alert {
             group: "backlog".to_owned(),
             text: format!("{backlog} events wait; from {backlog_max} on senders are refused"),

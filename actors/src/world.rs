@@ -13,12 +13,13 @@ use copydesk_core::holds::Holds;
 use copydesk_core::post::{Policy, RoutePlan, Tries};
 use copydesk_core::routes::RouteTable;
 use copydesk_core::webhook::{Payload, SourceRules};
-use copydesk_eventlog::{EventLog, Sequence, SnapshotStore};
+use copydesk_eventlog::{EventLog, SnapshotStore};
 use copydesk_proto::{EnrichmentId, PostKey, ProviderId, RouteId, SiteId, SourceId, Timestamp};
 use ractor::ActorRef;
 use tokio::sync::Semaphore;
 
 use crate::alerts::Alerts;
+use crate::cluster::Partitions;
 use crate::delivery::DeliveryMessage;
 use crate::enrichment::EnrichmentMessage;
 use crate::enrichment::provider::Provider;
@@ -67,15 +68,11 @@ pub struct World {
     pub holds: ArcSwap<Holds>,
     /// How tries are spaced and counted.
     pub tries: Tries,
-    /// Events accepted and not ended. After a start, events of earlier lives join as sequencers
-    /// look at them; those taken in by this process count at once.
-    pub backlog: AtomicI64,
-    /// Where the log ended when this process started.
-    pub started_at: Sequence,
+    /// Which partitions this node works on, and how many of their events wait. Events that were
+    /// there when a partition came join as sequencers look at them; later ones count at once.
+    pub partitions: Arc<Partitions>,
     /// What is known of posts without reading the log.
     pub remembered: Remembered,
-    /// Runs that wait for an operator.
-    pub dead_letters: AtomicI64,
     /// One for each intake record that may be in memory; the dispatcher lends them out.
     pub credits: Arc<Semaphore>,
     /// The credits there are in all.
@@ -137,9 +134,9 @@ impl World {
         Some(route.map(|route| route.id.clone()))
     }
 
-    /// Accepted events that have not ended, never below zero.
+    /// Accepted events that have not ended, of the posts this node works on.
     #[must_use]
     pub fn backlog(&self) -> u64 {
-        u64::try_from(self.backlog.load(Ordering::Relaxed)).unwrap_or(0)
+        self.partitions.backlog()
     }
 }

@@ -156,8 +156,10 @@ impl Account {
         self.spent.saturating_add(self.reserved)
     }
 
-    fn has_room(&self, microdollars: u64) -> bool {
-        self.cap.is_none_or(|cap| self.booked().saturating_add(microdollars) <= cap)
+    /// Room in an equal part of what is not spent: nodes do not know what others have reserved.
+    fn has_room(&self, microdollars: u64, sharers: u64) -> bool {
+        let reserved = self.reserved.saturating_add(microdollars).saturating_mul(sharers);
+        self.cap.is_none_or(|cap| self.spent.saturating_add(reserved) <= cap)
     }
 
     /// The highest share newly reached; `held` means that work was refused for this cap.
@@ -202,26 +204,26 @@ impl Budget {
         self.month.alerted_percent = 0;
     }
 
-    /// Sets an estimate aside before a call, or says what to wait for. Alerts go to `alerts`.
+    /// Sets an estimate aside before a call, or says what to wait for. So many nodes share the
+    /// budget, at least 1. Alerts go to `alerts`.
     ///
     /// # Errors
     /// [`BudgetRefusal`]; nothing is reserved then.
     pub fn reserve(
         &mut self,
         estimate_microdollars: u64,
+        sharers: u64,
         now: Timestamp,
         alerts: &mut Vec<BudgetAlert>,
     ) -> Result<Reservation, BudgetRefusal> {
         self.turn(now);
         for account in [&mut self.month, &mut self.day] {
-            if account.has_room(estimate_microdollars) {
+            if account.has_room(estimate_microdollars, sharers) {
                 continue;
             }
             let period = account.period;
-            if account
-                .cap
-                .is_none_or(|cap| account.spent.saturating_add(estimate_microdollars) <= cap)
-            {
+            let without_calls = Account { reserved: 0, ..account.clone() };
+            if without_calls.has_room(estimate_microdollars, sharers) {
                 return Err(BudgetRefusal::Reserved);
             }
             alerts.extend(account.alert(true));
@@ -343,24 +345,34 @@ mod tests {
     }
 
     #[test]
+    fn nodes_that_share_a_budget_reserve_from_equal_parts_of_the_rest() {
+        let (mut budget, now) = (budget(100, 1_000), at("2024-01-01T00:00:00Z"));
+        let mut alerts = Vec::new();
+        let call = budget.reserve(50, 2, now, &mut alerts).unwrap();
+        assert_eq!(budget.reserve(1, 2, now, &mut alerts), Err(BudgetRefusal::Reserved));
+        budget.settle(call, 40, &mut alerts);
+        assert!(budget.reserve(31, 2, now, &mut alerts).is_err());
+    }
+
+    #[test]
     fn a_cap_holds_until_its_period_turns() {
         let mut alerts = Vec::new();
         let mut budget = budget(100, 150);
         let evening = at("2024-02-28T23:59:59.999Z");
-        let call = budget.reserve(100, evening, &mut alerts).unwrap();
+        let call = budget.reserve(100, 1, evening, &mut alerts).unwrap();
         budget.settle(call, 100, &mut alerts);
         assert_eq!(
-            budget.reserve(1, evening, &mut alerts),
+            budget.reserve(1, 1, evening, &mut alerts),
             Err(BudgetRefusal::UsedUp { period: Period::Day, until: at("2024-02-29T00:00:00Z") })
         );
         let leap_day = at("2024-02-29T00:00:00Z");
         assert_eq!(
-            budget.reserve(51, leap_day, &mut alerts),
+            budget.reserve(51, 1, leap_day, &mut alerts),
             Err(BudgetRefusal::UsedUp { period: Period::Month, until: at("2024-03-01T00:00:00Z") })
         );
-        let call = budget.reserve(50, leap_day, &mut alerts).unwrap();
+        let call = budget.reserve(50, 1, leap_day, &mut alerts).unwrap();
         budget.settle(call, 50, &mut alerts);
-        assert!(budget.reserve(100, at("2024-03-01T00:00:00Z"), &mut alerts).is_ok());
+        assert!(budget.reserve(100, 1, at("2024-03-01T00:00:00Z"), &mut alerts).is_ok());
         assert_eq!(
             end_of(Period::Month, indices(at("2024-12-31T12:00:00Z")).1),
             at("2025-01-01T00:00:00Z")
@@ -370,7 +382,7 @@ mod tests {
     #[test]
     fn a_call_larger_than_the_cap_says_so() {
         let mut alerts = Vec::new();
-        let refused = budget(100, 1_000).reserve(101, at("2024-01-01T00:00:00Z"), &mut alerts);
+        let refused = budget(100, 1_000).reserve(101, 1, at("2024-01-01T00:00:00Z"), &mut alerts);
         assert_eq!(refused, Err(BudgetRefusal::OverCap { period: Period::Day }));
     }
 
@@ -378,8 +390,8 @@ mod tests {
     fn a_call_belongs_to_the_period_it_was_reserved_in() {
         let mut alerts = Vec::new();
         let mut budget = budget(100, 1_000);
-        let call = budget.reserve(60, at("2024-01-01T23:59:00Z"), &mut alerts).unwrap();
-        let next = budget.reserve(100, at("2024-01-02T00:01:00Z"), &mut alerts).unwrap();
+        let call = budget.reserve(60, 1, at("2024-01-01T23:59:00Z"), &mut alerts).unwrap();
+        let next = budget.reserve(100, 1, at("2024-01-02T00:01:00Z"), &mut alerts).unwrap();
         budget.settle(call, 60, &mut alerts);
         assert_eq!(budget.booked(Period::Day), 100);
         assert_eq!(budget.booked(Period::Month), 160);
@@ -395,7 +407,7 @@ mod tests {
             Budget::new(Caps { day_microdollars: Some(100), month_microdollars: None });
         let now = at("2024-01-01T00:00:00Z");
         let mut percents = |budget: &mut Budget, estimate: u64, now: Timestamp| {
-            let held = budget.reserve(estimate, now, &mut alerts).is_err();
+            let held = budget.reserve(estimate, 1, now, &mut alerts).is_err();
             (held, alerts.drain(..).map(|alert| alert.percent).collect::<Vec<_>>())
         };
         assert_eq!(percents(&mut budget, 49, now), (false, vec![]));
@@ -415,9 +427,9 @@ mod tests {
     fn a_clock_set_back_grants_no_second_cap() {
         let mut alerts = Vec::new();
         let mut budget = budget(100, 1_000);
-        let call = budget.reserve(100, at("2024-01-02T00:00:00Z"), &mut alerts).unwrap();
+        let call = budget.reserve(100, 1, at("2024-01-02T00:00:00Z"), &mut alerts).unwrap();
         budget.settle(call, 100, &mut alerts);
-        assert!(budget.reserve(1, at("2024-01-01T00:00:00Z"), &mut alerts).is_err());
+        assert!(budget.reserve(1, 1, at("2024-01-01T00:00:00Z"), &mut alerts).is_err());
     }
 
     #[test]
@@ -464,7 +476,7 @@ mod tests {
                 match act {
                     Act::Wait(ms) => now = now.after_ms(ms),
                     Act::Reserve(estimate) => {
-                        if let Ok(call) = budget.reserve(estimate, now, &mut alerts) {
+                        if let Ok(call) = budget.reserve(estimate, 1, now, &mut alerts) {
                             open.push_back((call, indices(now)));
                         }
                     }

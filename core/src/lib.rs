@@ -15,6 +15,7 @@ pub mod post;
 pub mod rate;
 pub mod refusal;
 pub mod retry;
+pub mod roster;
 pub mod routes;
 pub mod sanitise;
 pub mod schedule;

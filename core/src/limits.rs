@@ -93,6 +93,16 @@ pub const BREAKER_OPEN_MS: u64 = 30_000;
 /// Failures in a row that open a breaker.
 pub const BREAKER_FAILURES_MAX: u32 = 5;
 
+/// How long a node may be silent before the others take its partitions.
+pub const LEASE_TTL_MS: u64 = 10_000;
+/// How often a node says that it lives: twice may go wrong before it stops itself.
+pub const LEASE_RENEW_MS: u64 = 3_000;
+/// A node stops working when so much has passed since it *sent* its last renewal that went well:
+/// three seconds before anybody takes over, whatever its clock's rate.
+pub const LEASE_FENCE_MS: u64 = 7_000;
+/// Nodes that share a log. Each looks at all others four times a second.
+pub const NODES_MAX: usize = 64;
+
 /// Routes in one configuration.
 pub const ROUTES_MAX: usize = 1_000;
 /// Event patterns, matchers or enrichments of one route.
@@ -136,6 +146,7 @@ const _: () = assert!(CONNECTIONS_PER_ADDRESS_MAX < CONNECTIONS_MAX);
 const _: () = assert!(SECRET_BYTES_MIN < SECRET_BYTES_MAX);
 const _: () = assert!(IDEMPOTENCY_KEY_BYTES_MAX >= 64, "a derived key is 64 hex digits");
 const _: () = assert!(RETRY_AFTER_MS_MIN < RETRY_AFTER_MS_MAX);
+const _: () = assert!(2 * LEASE_RENEW_MS < LEASE_FENCE_MS && LEASE_FENCE_MS < LEASE_TTL_MS);
 const _: () = assert!(2 * BREAKER_OPEN_MS <= 60_000, "recovery within 60 s of the last fault");
 const _: () = assert!(ANSWER_EXCERPT_CHARS_MAX * 4 < ANSWER_BYTES_MAX, "4 bytes a character");
 const _: () = assert!(ANSWER_EXCERPT_CHARS_MAX * 4 < EXCERPT_BYTES_MAX);

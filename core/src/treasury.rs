@@ -9,10 +9,17 @@ use crate::budget::{
 };
 
 /// The budgets of a node. One without caps is kept too: it counts what is spent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Treasury {
     budgets: BTreeMap<BudgetName, Budget>,
     alerts: Vec<(BudgetName, BudgetAlert)>,
+    sharers: u64,
+}
+
+impl Default for Treasury {
+    fn default() -> Self {
+        Self { budgets: BTreeMap::new(), alerts: Vec::new(), sharers: 1 }
+    }
 }
 
 /// Money set aside for one call, in each of its budgets. Give it back with [`Treasury::settle`].
@@ -52,6 +59,11 @@ impl Treasury {
         self.budget(name).set_caps(caps);
     }
 
+    /// So many nodes share the budgets, this one among them.
+    pub fn set_sharers(&mut self, sharers: u64) {
+        self.sharers = sharers.max(1);
+    }
+
     /// Sets an estimate aside in both budgets of a call, or in none.
     ///
     /// # Errors
@@ -64,10 +76,11 @@ impl Treasury {
         now: Timestamp,
     ) -> Result<Grant, NoGrant> {
         let mut grant = Grant { parts: Vec::new() };
+        let sharers = self.sharers;
         for name in [BudgetName::Provider(provider.clone()), BudgetName::Site(site.clone())] {
             let mut alerts = Vec::new();
             let reserved =
-                self.budget(name.clone()).reserve(estimate_microdollars, now, &mut alerts);
+                self.budget(name.clone()).reserve(estimate_microdollars, sharers, now, &mut alerts);
             self.alerts.extend(alerts.into_iter().map(|alert| (name.clone(), alert)));
             let (period, until) = match reserved {
                 Ok(reservation) => {

@@ -12,6 +12,13 @@ pub fn crash_point(place: &str) {
     let _ = place;
 }
 
+/// Whether a test has this process work without leases (`EVENTLOG_LEASES=off`): order and one history
+/// must hold without them. Never in what is shipped.
+#[must_use]
+pub fn leases_off() -> bool {
+    cfg!(feature = "testing") && std::env::var_os("EVENTLOG_LEASES").is_some_and(|v| v == "off")
+}
+
 #[cfg(feature = "testing")]
 mod chosen {
     use std::sync::LazyLock;

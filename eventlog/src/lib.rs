@@ -10,16 +10,18 @@ pub mod embedded;
 pub mod jetstream;
 mod log;
 mod memory;
+mod register;
 mod snapshots;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use bounds::{HEADER_VALUE_BYTES_MAX, HEADERS_MAX, SUBJECT_BYTES_MAX};
-pub use crash::crash_point;
+pub use crash::{crash_point, leases_off};
 pub use embedded::EmbeddedLog;
 pub use jetstream::JetStreamLog;
 pub use log::*;
 pub use memory::{AppendFault, Clock, Faults, MemoryLog};
+pub use register::{MemoryRegister, Register, RegisterError, Registered};
 pub use snapshots::{
     MemorySnapshots, NoSnapshots, SledSnapshots, Snapshot, SnapshotError, SnapshotStore,
 };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
@@ -60,6 +61,15 @@ impl Subject {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Subject {
+    /// Whether it continues one of these.
+    #[must_use]
+    pub fn is_below(&self, parents: &[Self]) -> bool {
+        let rest = |parent: &Self| self.as_str().strip_prefix(parent.as_str());
+        parents.iter().any(|parent| rest(parent).is_some_and(|rest| rest.starts_with('.')))
     }
 }
 
@@ -252,6 +262,19 @@ pub trait EventLog: Send + Sync + fmt::Debug {
     /// The newest record of every subject matching `filter`, in no promised order, once each,
     /// then the end. Records appended after the call may or may not be seen.
     fn last_per_subject(&self, filter: Filter) -> BoxStream<'static, Result<Record, ReadError>>;
+
+    /// The same for the subjects below one of `parents` only: `cd.7` means `cd.7.news.42.in`.
+    fn last_below(
+        &self,
+        parents: Vec<Subject>,
+        filter: Filter,
+    ) -> BoxStream<'static, Result<Record, ReadError>> {
+        let below = move |found: &Result<Record, ReadError>| {
+            let is_wanted = found.as_ref().map_or(true, |r| r.subject.is_below(&parents));
+            futures::future::ready(is_wanted)
+        };
+        self.last_per_subject(filter).filter(below).boxed()
+    }
 
     /// Removes the subject's records with sequence below `below`, except its last one. What is
     /// unfinished is for the caller to know; the log never trims by itself.

@@ -99,6 +99,8 @@ names! {
     EnrichmentId,
     /// A route: its name, or `r<number>` by its place in the file.
     RouteId,
+    /// One of the processes that share a log.
+    NodeName,
 }
 
 /// One item of a site: a WordPress post by number, or a foreign item by the hash of its id.

@@ -14,8 +14,8 @@ pub mod v1 {
 }
 
 pub use ids::{
-    ContentHash, EXTERNAL_ID_BYTES_MAX, EnrichmentId, IdError, NAME_BYTES_MAX, PostId, PostKey,
-    ProviderId, RouteId, SiteId, SourceId, Timestamp,
+    ContentHash, EXTERNAL_ID_BYTES_MAX, EnrichmentId, IdError, NAME_BYTES_MAX, NodeName, PostId,
+    PostKey, ProviderId, RouteId, SiteId, SourceId, Timestamp,
 };
 pub use trace::{TraceContext, TraceId};
 

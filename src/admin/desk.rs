@@ -15,7 +15,7 @@ use futures::stream::BoxStream;
 
 use super::{
     AttemptRow, BudgetRow, CostRow, Cursor, DeadLetterGroupRow, DeadLetterRow, EventRow,
-    FollowLine, HoldRow, JobOrder, JobPlanRow, JobResultRow, JobRow, PostRow, PostView,
+    FollowLine, HoldRow, JobOrder, JobPlanRow, JobResultRow, JobRow, NodeRow, PostRow, PostView,
     ProviderRow, RouteRow, SentRow, SiteRow, SourceRow, Status, VerifyReport,
 };
 
@@ -88,6 +88,8 @@ pub trait Desk: Send + Sync + 'static {
     fn post_costs(&self, post: PostKey) -> Asked<'_, Vec<CostRow>>;
     /// Every reading, AI call and write of a post.
     fn attempts(&self, post: PostKey) -> Asked<'_, Vec<AttemptRow>>;
+    /// The nodes that share the log, by name; this one alone where none do.
+    fn nodes(&self) -> Asked<'_, Vec<NodeRow>>;
     /// The WordPress sites, by name.
     fn sites(&self) -> Asked<'_, Vec<SiteRow>>;
     /// Who may send, by name.

@@ -38,7 +38,7 @@ pub use openapi::document;
 use problem::Refusal;
 pub use problem::{Code, Problem};
 pub use rows::{
-    DeadLetterGroupRow, DeadLetterRow, EventRow, FollowLine, HoldRow, JourneyLine, KeyRow, PostRow,
-    PostView, ProviderRow, RouteRow, ScheduleRow, SentRow, SiteRow, SourceRow, Status,
+    DeadLetterGroupRow, DeadLetterRow, EventRow, FollowLine, HoldRow, JourneyLine, KeyRow, NodeRow,
+    PostRow, PostView, ProviderRow, RouteRow, ScheduleRow, SentRow, SiteRow, SourceRow, Status,
     TraceNodeRow, TraceRow, VerifyReport,
 };

@@ -53,6 +53,7 @@ pub(super) const POLICIES: &[Policy] = &[
     get("/api/v1/openapi.json", Viewer, Sites),
     get("/api/v1/me", Viewer, Sites),
     get("/api/v1/status", Viewer, Desk),
+    get("/api/v1/nodes", Viewer, Desk),
     scan("/api/v1/events", Viewer, Sites),
     get("/api/v1/events/stream", Viewer, Sites),
     scan("/api/v1/events/{event_id}", Viewer, Sites),

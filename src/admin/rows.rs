@@ -48,6 +48,28 @@ pub struct ProviderRow {
     pub cost_microdollars: u64,
 }
 
+/// One of the nodes that share the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeRow {
+    /// Its name.
+    pub node: String,
+    /// Whether it is the one that answers.
+    pub this: bool,
+    /// `works`, `leaves`, or `silent`: without a sign of life for longer than three renewals, soon
+    /// to be replaced.
+    pub state: String,
+    /// Partitions of the log that it works on.
+    pub partitions: Vec<u16>,
+    /// Accepted events of those that have not ended, by its last renewal.
+    pub backlog: u64,
+    /// Milliseconds since its last renewal was seen here.
+    pub lease_age_ms: u64,
+    /// Copydesk's version there.
+    pub version: String,
+    /// Milliseconds since 1970 of its joining, by its own clock.
+    pub joined_at: i64,
+}
+
 /// A WordPress site. Its password is never shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SiteRow {

@@ -93,6 +93,12 @@ Examples:
     Send(SendArgs),
     /// How the running node is.
     Status,
+    /// The nodes that share the log, and what each works on.
+    #[command(after_help = "\
+Examples:
+  copydesk nodes
+  copydesk nodes --json | jq -r '.[] | select(.state != \"works\") | .node'")]
+    Nodes,
     /// Look at events.
     #[command(subcommand)]
     Events(Events),

@@ -1,8 +1,8 @@
-//! `copydesk status`, `sites`, `providers` and `routes`.
+//! `copydesk status`, `nodes`, `sites`, `providers` and `routes`.
 
 use super::client::AdminClient;
 use super::output::{Output, dollars, plain, time};
-use crate::admin::{ProviderRow, RouteRow, Rows, SiteRow, SourceRow, Status};
+use crate::admin::{NodeRow, ProviderRow, RouteRow, Rows, SiteRow, SourceRow, Status};
 
 pub(super) async fn status(client: &AdminClient, output: &Output) -> anyhow::Result<()> {
     let status: Status = client.get(&["status"], &()).await?;
@@ -38,6 +38,24 @@ pub(super) async fn status(client: &AdminClient, output: &Output) -> anyhow::Res
     if !parts.is_empty() {
         output.rows(&parts, ["", "breaker", "under way", "spent"], Clone::clone)?;
     }
+    Ok(())
+}
+
+pub(super) async fn nodes(client: &AdminClient, output: &Output) -> anyhow::Result<()> {
+    let rows: Rows<NodeRow> = client.get(&["nodes"], &()).await?;
+    let headings = ["node", "state", "partitions", "backlog", "lease age", "version", "since"];
+    output.rows(&rows.rows, headings, |row| {
+        let asked = if row.this { " (asked)" } else { "" };
+        [
+            format!("{}{asked}", row.node),
+            row.state.clone(),
+            row.partitions.len().to_string(),
+            row.backlog.to_string(),
+            format!("{} ms", row.lease_age_ms),
+            row.version.clone(),
+            time(row.joined_at),
+        ]
+    })?;
     Ok(())
 }
 

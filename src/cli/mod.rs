@@ -78,6 +78,7 @@ pub fn run(cli: Cli, env: &Environment, output: &Output) -> anyhow::Result<ExitC
         }
         Command::Openapi => pages::openapi(output),
         Command::Status => asked(&load, env, async |c| look::status(&c, output).await),
+        Command::Nodes => asked(&load, env, async |c| look::nodes(&c, output).await),
         Command::Sites => asked(&load, env, async |c| look::sites(&c, output).await),
         Command::Sources => asked(&load, env, async |c| look::sources(&c, output).await),
         Command::Providers => asked(&load, env, async |c| look::providers(&c, output).await),

@@ -12,7 +12,8 @@ use serde_spanned::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 /// Tables whose keys need no `__`.
-const SECTIONS: [&str; 7] = ["http", "admin", "log", "telemetry", "limits", "retention", "archive"];
+const SECTIONS: [&str; 8] =
+    ["http", "admin", "log", "cluster", "telemetry", "limits", "retention", "archive"];
 /// Tables of named tables.
 const MAPS: [&str; 4] = ["sites", "sources", "providers", "enrichments"];
 /// Keys of the top level.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use copydesk_core::limits::BREAKER_OPEN_MS;
 use copydesk_core::outbound::Rules;
+use copydesk_proto::NodeName;
 use ipnet::IpNet;
 use serde::Deserialize;
 use url::Url;
 
-use super::values::{SecretRef, duration, from_text, http_url_opt, networks};
+use super::values::{SecretRef, duration, from_text, from_text_opt, http_url_opt, networks};
 
 /// `[http]`: where webhooks arrive.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -105,6 +106,16 @@ pub enum LogUrl {
     Embedded,
     /// NATS servers of one cluster, as `nats://` or `tls://` URLs.
     Nats(Vec<Url>),
+}
+
+/// `[cluster]`: the nodes that share a NATS log.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cluster {
+    /// This node's name among them. When absent, one is made of the machine's name and kept in the
+    /// data folder.
+    #[serde(deserialize_with = "from_text_opt")]
+    pub node: Option<NodeName>,
 }
 
 /// `[telemetry]`: traces and log lines.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::archive::Archive;
-use super::process::{Admin, Alerts, Http, Limits, Log, Outbound, Retention, Telemetry};
+use super::process::{Admin, Alerts, Cluster, Http, Limits, Log, Outbound, Retention, Telemetry};
 use super::source::Source;
 use super::values::{
     Dollars, Price, SecretRef, duration, duration_or_off, from_text_opt, http_url, http_url_opt,
@@ -31,6 +31,8 @@ pub struct Config {
     pub admin: Admin,
     /// The event log.
     pub log: Log,
+    /// The nodes that share it.
+    pub cluster: Cluster,
     /// Traces and log lines.
     pub telemetry: Telemetry,
     /// How much may be under way at once.
@@ -62,6 +64,7 @@ impl Default for Config {
             http: Http::default(),
             admin: Admin::default(),
             log: Log::default(),
+            cluster: Cluster::default(),
             telemetry: Telemetry::default(),
             limits: Limits::default(),
             retention: Retention::default(),

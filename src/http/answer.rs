@@ -54,6 +54,13 @@ pub(super) fn healthy() -> Answer {
     answer(StatusCode::OK, "application/json", &br#"{"status":"ok"}"#[..])
 }
 
+/// 200 of the path for load balancers, with the partitions that this node works on.
+pub(super) fn ready(partitions: Option<usize>) -> Answer {
+    let Some(partitions) = partitions else { return healthy() };
+    let body = format!(r#"{{"status":"ok","partitions":{partitions}}}"#);
+    answer(StatusCode::OK, "application/json", body)
+}
+
 /// A refusal as RFC 9457 has it. Nothing of the request is in it.
 pub(super) fn problem(refused: Refused, request_id: &RequestId) -> Answer {
     let Refused { refusal, closes } = refused;

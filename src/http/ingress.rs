@@ -74,7 +74,7 @@ impl Ingress {
                 let ready =
                     if self.drain.has_begun() { Err(draining()) } else { self.intake.ready() };
                 return ready
-                    .map(|()| answer::healthy())
+                    .map(|()| answer::ready(self.intake.partitions()))
                     .map_err(|refusal| refused(refusal, request.body()));
             }
             _ => {}

@@ -44,6 +44,12 @@ pub trait Intake: Send + Sync + 'static {
     /// # Errors
     /// What a sender would be told.
     fn ready(&self) -> Result<(), Refusal>;
+
+    /// Partitions of the log that this node works on; `None` when they are not shared out. A node
+    /// without any takes webhooks all the same.
+    fn partitions(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// A request, as the listener saw it come.

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use copydesk_actors::World;
+use copydesk_actors::cluster::Cluster;
 use copydesk_actors::delivery::DeliveryMessage;
 use copydesk_actors::desk::query::{self, EventFilter};
 use copydesk_actors::desk::trace::{self, Trace};
@@ -26,6 +26,7 @@ use tracing::warn;
 
 use super::jobs::{self, job_row, not_done};
 use super::money::{attempt_row, budget_row, cost_rows, of_reach};
+use super::nodes;
 use super::rows::{
     breaker_name, count, dead_letter_row, event_row, group_row, hold_row, journey_line, page,
     place, post_filter, post_row,
@@ -35,8 +36,8 @@ use super::shown::Shown;
 use crate::admin::{
     Act, Asked, AttemptRow, BudgetRow, CapsOrder, CostRow, Cursor, DeadLetterGroupRow,
     DeadLetterRow, Desk, DeskError, EventOrder, EventRow, Filter, FollowLine, Following, HoldRow,
-    JobOrder, JobPlanRow, JobResultRow, JobRow, JobTurn, Page, PostRow, PostView, ProviderRow,
-    RedoOrder, RouteRow, SentRow, SiteRow, SourceRow, Status, TraceOf, VerifyReport,
+    JobOrder, JobPlanRow, JobResultRow, JobRow, JobTurn, NodeRow, Page, PostRow, PostView,
+    ProviderRow, RedoOrder, RouteRow, SentRow, SiteRow, SourceRow, Status, TraceOf, VerifyReport,
 };
 use crate::config::{Config, Scheme};
 
@@ -45,6 +46,7 @@ use crate::config::{Config, Scheme};
 pub struct NodeDesk {
     office: Office,
     receivers: HashMap<SourceId, Receiver>,
+    cluster: Option<Arc<Cluster>>,
     shown: Shown,
     started_at: Timestamp,
 }
@@ -55,11 +57,12 @@ impl NodeDesk {
     pub fn new(
         office: Office,
         mut receivers: HashMap<SourceId, Receiver>,
+        cluster: Option<Arc<Cluster>>,
         config: &Config,
     ) -> Self {
         // What a sender signs, nobody else may say for it.
         receivers.retain(|id, _| config.sources.get(id).is_some_and(|s| s.scheme == Scheme::Api));
-        Self { office, receivers, shown: Shown::of(config), started_at: World::now() }
+        Self { office, receivers, cluster, shown: Shown::of(config), started_at: World::now() }
     }
 
     fn log(&self) -> &Arc<dyn EventLog> {
@@ -146,7 +149,6 @@ impl Desk for NodeDesk {
             let world = self.office.world();
             let dispatcher = self.office.status().await;
             let durability = self.log().durability();
-            let dead_letters = world.dead_letters.load(Ordering::Relaxed);
             Ok(Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 log_profile: format!("{}: {}", durability.profile, durability.sentence),
@@ -154,7 +156,7 @@ impl Desk for NodeDesk {
                 backlog: world.backlog(),
                 busy_posts: dispatcher.map_or(0, |d| count(d.busy + d.parked)),
                 known_posts: world.remembered.count(),
-                dead_letters: u64::try_from(dead_letters).unwrap_or(0),
+                dead_letters: world.partitions.dead_letters(),
                 started_at: self.started_at.0,
                 providers: self.provider_rows().await,
                 sites: self.site_rows().await,
@@ -404,6 +406,13 @@ impl Desk for NodeDesk {
         async move {
             let rows = self.office.attempts(&post).await.map_err(unreadable)?;
             Ok(rows.into_iter().map(attempt_row).collect())
+        }
+        .boxed()
+    }
+
+    fn nodes(&self) -> Asked<'_, Vec<NodeRow>> {
+        async {
+            Ok(nodes::node_rows(self.office.world(), self.cluster.as_deref(), self.started_at))
         }
         .boxed()
     }

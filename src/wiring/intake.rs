@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use copydesk_actors::World;
+use copydesk_actors::cluster::Partitions;
 use copydesk_actors::receiver::{Came, Receiver, Taking};
 use copydesk_core::rate::RateLimit;
 use copydesk_core::refusal::{Code, Refusal};
@@ -40,6 +41,8 @@ pub struct NodeIntake {
     /// How often sources may send; those without a limit are not here.
     rates: HashMap<SourceId, Mutex<RateLimit>>,
     trusted_proxies: Vec<IpNet>,
+    /// What the node works on, for whoever asks whether it is ready.
+    partitions: Option<Arc<Partitions>>,
 }
 
 impl NodeIntake {
@@ -67,7 +70,14 @@ impl NodeIntake {
         };
         let rates = config.sources.iter().filter_map(rate).collect();
         let trusted_proxies = config.http.trusted_proxies.clone();
-        Ok(Self { receivers, paths, nobody: Arc::new(nobody), rates, trusted_proxies })
+        let (nobody, partitions) = (Arc::new(nobody), None);
+        Ok(Self { receivers, paths, nobody, rates, trusted_proxies, partitions })
+    }
+
+    /// Tells load balancers what the node works on, where several share the log.
+    #[must_use]
+    pub fn telling(self, partitions: Arc<Partitions>) -> Self {
+        Self { partitions: Some(partitions).filter(|all| all.are_leased()), ..self }
     }
 
     /// Counts a webhook whose signature is good: what strangers send costs a source nothing.
@@ -122,5 +132,9 @@ impl Intake for NodeIntake {
 
     fn ready(&self) -> Result<(), Refusal> {
         Ok(())
+    }
+
+    fn partitions(&self) -> Option<usize> {
+        self.partitions.as_ref().map(|partitions| partitions.held().len())
     }
 }

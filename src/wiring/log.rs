@@ -20,6 +20,8 @@ use crate::config::{Config, Log, LogUrl, SecretRef};
 pub struct OpenLog {
     /// The log.
     pub log: Arc<dyn EventLog>,
+    /// The same log, where other nodes may share it.
+    pub shared: Option<Arc<JetStreamLog>>,
     /// Resolves when the log has failed for good: end the process, start again.
     pub fatal: BoxFuture<'static, String>,
 }
@@ -73,7 +75,9 @@ async fn open_jetstream(log: &Log, servers: &str) -> anyhow::Result<OpenLog> {
         anyhow::Error::new(error).context(format!("log.url: {help}"))
     })?;
     // The client reconnects by itself for as long as the node lives.
-    Ok(OpenLog { log: Arc::new(log), fatal: Box::pin(std::future::pending()) })
+    let log = Arc::new(log);
+    let fatal = Box::pin(std::future::pending());
+    Ok(OpenLog { log: log.clone(), shared: Some(log), fatal })
 }
 
 /// Makes the embedded log of a data folder that has none out of an archive.
@@ -92,7 +96,7 @@ async fn open_embedded(data_dir: &Path) -> anyhow::Result<OpenLog> {
     let open = move || EmbeddedLog::open(&dir, embedded::Settings::default());
     let log = tokio::task::spawn_blocking(open).await.context("opening the log")??;
     let fatal = Box::pin(log.fatal());
-    Ok(OpenLog { log: Arc::new(log), fatal })
+    Ok(OpenLog { log: Arc::new(log), shared: None, fatal })
 }
 
 /// Folder of the snapshots inside the data folder.

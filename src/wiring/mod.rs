@@ -1,16 +1,19 @@
 //! Configuration into a running node: every setting becomes what the layer below wants to hear.
 
 mod archive;
+mod cluster;
 mod desk;
 mod intake;
 mod jobs;
 mod log;
 mod money;
+mod nodes;
 mod rows;
 mod sending;
 mod settings;
 mod shown;
 
+pub use cluster::cluster_settings;
 pub use desk::{NodeDesk, verify_log};
 pub use intake::NodeIntake;
 pub use log::{OpenLog, open_log, open_snapshots, restore_log};

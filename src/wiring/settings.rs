@@ -103,6 +103,7 @@ pub fn node_settings(
         alerts: alerts(config, secrets)?,
         keep: Duration::from_secs(u64::from(config.retention.days) * 86_400),
         archive: super::archive::archive(config, secrets)?,
+        cluster: None,
         telemetry: Telemetry::default(),
     })
 }

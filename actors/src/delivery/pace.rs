@@ -8,6 +8,7 @@ use copydesk_proto::Timestamp;
 
 use super::fault;
 use super::site::Site;
+use crate::cluster::Sharers;
 
 /// What the next request is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub(super) struct Pace {
     /// that a site that has just come back is not buried.
     allowed: usize,
     concurrency: usize,
+    /// The nodes that share the site's limits.
+    sharers: Sharers,
     last_failure: Option<Failure>,
 }
 
@@ -48,22 +51,24 @@ impl Pace {
             running: 0,
             allowed: concurrency,
             concurrency,
+            sharers: site.sharers.clone(),
             last_failure: None,
         }
     }
 
     /// Asks for one request to go out. After [`Gate::Go`] it is in flight.
     pub(super) fn enter(&mut self, now: Timestamp) -> Gate {
+        let cell = self.sharers.cells(1);
         let paused_ms = self.paused_until.since_ms(now);
         if paused_ms > 0 {
             return Gate::Closed(paused_ms);
         }
-        if self.running >= self.allowed {
+        if self.running >= self.allowed() {
             return Gate::Wait;
         }
         // The rate first: a cell spent in an outage harms nobody, but a probe that is let
         // through and then waits would keep the breaker half open with no probe out.
-        if let Some(Err(ms)) = self.rate.as_mut().map(|rate| rate.admit(now, 1)) {
+        if let Some(Err(ms)) = self.rate.as_mut().map(|rate| rate.admit(now, cell)) {
             return Gate::WaitMs(ms);
         }
         if let Err(open) = self.breaker.admit(now) {
@@ -106,8 +111,8 @@ impl Pace {
     }
 
     /// Requests that may be in flight now.
-    pub(super) const fn allowed(&self) -> usize {
-        self.allowed
+    pub(super) fn allowed(&self) -> usize {
+        self.allowed.min(self.sharers.of_places(self.concurrency))
     }
 
     /// The last failure that spoke against the site, until a request succeeds.

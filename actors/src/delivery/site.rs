@@ -8,6 +8,7 @@ use copydesk_proto::SiteId;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::cluster::Sharers;
 use crate::telemetry::Telemetry;
 
 /// How results are to reach a site.
@@ -67,6 +68,8 @@ pub struct Site {
     pub rules: Rules,
     /// Where spans and counts go.
     pub telemetry: Telemetry,
+    /// The nodes that share its limits.
+    pub sharers: Sharers,
 }
 
 impl Site {
@@ -88,6 +91,7 @@ impl Site {
             breaker: BreakerPolicy::default(),
             rules: Rules::trusting(),
             telemetry: Telemetry::default(),
+            sharers: Sharers::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use copydesk_core::post::{Lane, Rejection};
+use copydesk_core::roster::Partition;
 use copydesk_eventlog::{Record, Sequence};
 use copydesk_proto::{PostKey, SiteId, Timestamp};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
@@ -16,8 +17,9 @@ use super::nursery::Nursery;
 use super::posts::{Ready, Shelf};
 use super::pump::pump;
 use super::recovery::Recovery;
+use super::shares::Shares;
 use crate::World;
-use crate::records::{lane_of, post_of};
+use crate::records::{lane_of, partition_in, partition_of, post_of, stored_by};
 use crate::sequencer::{self, Operation, Rest, Sequencer, SequencerMessage};
 use crate::telemetry::Mailbox;
 
@@ -56,34 +58,38 @@ pub struct Start {
 }
 
 /// A post with a sequencer.
-struct Entry {
+pub(super) struct Entry {
     actor: ActorRef<SequencerMessage>,
+    pub(super) partition: Partition,
+    /// Another node works on the post; here an operator decides about it.
+    pub(super) is_guest: bool,
     sent: u64,
     credits: Vec<OwnedSemaphorePermit>,
-    last_seen: Sequence,
+    pub(super) last_seen: Sequence,
     /// Live as soon as one of its records is.
     lane: Lane,
     /// Since when it is idle; `None` while busy.
-    idle_since: Option<Timestamp>,
+    pub(super) idle_since: Option<Timestamp>,
 }
 
 /// The dispatcher's books.
 pub struct State {
-    world: Arc<World>,
+    pub(super) world: Arc<World>,
     nursery: ActorRef<()>,
     credits: Arc<Semaphore>,
     posts_busy_max: usize,
     posts_idle_max: usize,
-    posts: HashMap<PostKey, Entry>,
+    pub(super) posts: HashMap<PostKey, Entry>,
+    pub(super) shares: Shares,
     busy: usize,
     busy_of_site: HashMap<SiteId, usize>,
     /// Records beyond what is looked ahead, with their credits: while they wait, nothing is read.
-    stalled: VecDeque<(Box<Record>, OwnedSemaphorePermit)>,
+    pub(super) stalled: VecDeque<(Box<Record>, OwnedSemaphorePermit)>,
     names: HashMap<ActorId, PostKey>,
     /// Idle posts, longest idle first; entries may be out of date.
     idle: VecDeque<(PostKey, Timestamp)>,
-    shelf: Shelf,
-    failures: HashMap<PostKey, u32>,
+    pub(super) shelf: Shelf,
+    pub(super) failures: HashMap<PostKey, u32>,
     drained: Option<oneshot::Sender<()>>,
 }
 
@@ -121,6 +127,7 @@ impl Actor for Dispatcher {
             posts_busy_max,
             posts_idle_max,
             posts: HashMap::new(),
+            shares: Shares::default(),
             busy: 0,
             busy_of_site: HashMap::new(),
             stalled: VecDeque::new(),
@@ -156,8 +163,19 @@ impl Actor for Dispatcher {
                 state.tick_busy();
                 state.start_ready(&myself).await?;
             }
+            DispatcherMessage::Gained(gained) => state.gained(gained, &myself),
+            DispatcherMessage::LookedThrough(look) => {
+                state.looked_through(*look, &myself).await?;
+            }
+            DispatcherMessage::GiveUp(partitions, released) => state.give_up(partitions, &released),
+            DispatcherMessage::Lost(partitions) => state.lost(&partitions),
+            DispatcherMessage::Foreign(key, sequence) => {
+                state.foreign(key, sequence, &myself).await?;
+            }
             DispatcherMessage::Sweep => {
                 let now = World::now();
+                state.let_go();
+                state.count_anew();
                 state.shelf.wake_due(now);
                 state.passivate(now);
                 state.start_ready(&myself).await?;
@@ -183,6 +201,13 @@ impl State {
         credit: OwnedSemaphorePermit,
         myself: &ActorRef<DispatcherMessage>,
     ) -> Result<(), ActorProcessingErr> {
+        let partitions = &self.world.partitions;
+        if partitions.are_leased()
+            && let Some(partition) = partition_in(&record.subject)
+        {
+            let is_own = stored_by(&record, self.world.owner);
+            partitions.read_back(partition, record.sequence, is_own);
+        }
         if self.stalled.is_empty() {
             return self.take_record(record, credit, myself).await;
         }
@@ -202,6 +227,11 @@ impl State {
         };
         let sequence = record.sequence;
         let lane = lane_of(&record);
+        let partition = partition_in(&record.subject).unwrap_or_default();
+        if !self.shares.are_open(&self.world, partition) {
+            self.shares.keep(key, sequence, lane);
+            return Ok(());
+        }
         if !self.posts.contains_key(&key) {
             if !self.has_room(&key.site) {
                 if self.shelf.ready_len() >= LOOK_AHEAD_MAX {
@@ -212,7 +242,7 @@ impl State {
                 return Ok(());
             }
             let behind = self.shelf.take(&key).flatten();
-            self.start(&key, behind, lane, myself).await?;
+            self.start(&key, behind, Some(lane), myself).await?;
         }
         let Some(entry) = self.posts.get_mut(&key) else { return Ok(()) };
         entry.lane = entry.lane.min(lane);
@@ -253,7 +283,12 @@ impl State {
     }
 
     /// Sends to a post's sequencer and counts it busy.
-    fn send(&mut self, key: &PostKey, message: SequencerMessage, sequence: Option<Sequence>) {
+    pub(super) fn send(
+        &mut self,
+        key: &PostKey,
+        message: SequencerMessage,
+        sequence: Option<Sequence>,
+    ) {
         let Some(entry) = self.posts.get_mut(key) else { return };
         entry.sent += 1;
         entry.last_seen = entry.last_seen.max(sequence.unwrap_or_default());
@@ -266,17 +301,25 @@ impl State {
         }
     }
 
+    /// Starts a post's sequencer; without a lane, for an operator of a post that is another node's.
     async fn start(
         &mut self,
         key: &PostKey,
         behind: Option<Sequence>,
-        lane: Lane,
+        lane: Option<Lane>,
         myself: &ActorRef<DispatcherMessage>,
     ) -> Result<(), ActorProcessingErr> {
+        let partition = partition_of(key);
+        let is_guest = lane.is_none();
+        if !is_guest && !self.world.partitions.holds(partition) {
+            return Ok(());
+        }
+        let lane = lane.unwrap_or(Lane::Live);
         let arguments = sequencer::Start {
             world: Arc::clone(&self.world),
             key: key.clone(),
             dispatcher: myself.clone(),
+            is_guest,
         };
         let (actor, _) =
             Actor::spawn_linked(None, Sequencer, arguments, self.nursery.get_cell()).await?;
@@ -284,6 +327,8 @@ impl State {
         self.names.insert(actor.get_id(), key.clone());
         let entry = Entry {
             actor,
+            partition,
+            is_guest,
             sent: 0,
             credits: Vec::new(),
             last_seen: Sequence(0),
@@ -304,6 +349,10 @@ impl State {
             return;
         }
         self.failures.remove(&key);
+        if entry.is_guest {
+            self.remove(&key);
+            return;
+        }
         match rest {
             Rest::Idle => {
                 let now = World::now();
@@ -314,15 +363,17 @@ impl State {
                 self.evict();
             }
             Rest::Parked(until) => {
-                let lane = entry.lane;
+                let (lane, partition) = (entry.lane, entry.partition);
                 self.remove(&key);
-                self.shelf.park(key, behind, until, lane);
+                if self.shares.are_open(&self.world, partition) {
+                    self.shelf.park(key, behind, until, lane);
+                }
             }
         }
     }
 
     /// Stops a sequencer that has nothing to do and forgets it.
-    fn remove(&mut self, key: &PostKey) -> Option<Entry> {
+    pub(super) fn remove(&mut self, key: &PostKey) -> Option<Entry> {
         let entry = self.posts.remove(key)?;
         self.names.remove(&entry.actor.get_id());
         if entry.idle_since.is_none() {
@@ -359,6 +410,10 @@ impl State {
         let Some(key) = self.names.get(&id).cloned() else { return };
         let Some(entry) = self.remove(&key) else { return };
         self.world.remembered.doubt(&key);
+        // Its records are in the log for whoever works on it.
+        if entry.is_guest || !self.shares.are_open(&self.world, entry.partition) {
+            return;
+        }
         let failures = self.failures.entry(key.clone()).or_default();
         let pause_ms = (RESTART_MS << (*failures).min(10)).min(RESTART_MS_MAX);
         *failures = failures.saturating_add(1);
@@ -377,7 +432,8 @@ impl State {
             // An operator is answered from the log, which other owners write, too.
             self.world.remembered.doubt(&key);
             let behind = self.shelf.take(&key).flatten();
-            self.start(&key, behind, Lane::Live, myself).await?;
+            let lane = self.world.partitions.holds(partition_of(&key)).then_some(Lane::Live);
+            self.start(&key, behind, lane, myself).await?;
         }
         self.send(&key, SequencerMessage::Operate(operation, reply), None);
         Ok(())
@@ -391,7 +447,7 @@ impl State {
         }
     }
 
-    async fn start_ready(
+    pub(super) async fn start_ready(
         &mut self,
         myself: &ActorRef<DispatcherMessage>,
     ) -> Result<(), ActorProcessingErr> {
@@ -400,7 +456,7 @@ impl State {
             let busy = &self.busy_of_site;
             let may = |site: &SiteId| busy.get(site).copied().unwrap_or(0) < most;
             let Some(Ready { key, behind, lane }) = self.shelf.next_ready(may) else { break };
-            self.start(&key, behind, lane, myself).await?;
+            self.start(&key, behind, Some(lane), myself).await?;
             self.send(&key, SequencerMessage::Tick, None);
         }
         while self.shelf.ready_len() < LOOK_AHEAD_MAX

@@ -1,11 +1,14 @@
 //! What the dispatcher is told.
 
 use copydesk_core::post::Rejection;
+use copydesk_core::roster::Partition;
 use copydesk_eventlog::{Record, Sequence};
 use copydesk_proto::PostKey;
 use ractor::ActorId;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::shares::Look;
+use crate::cluster::Released;
 use crate::sequencer::{Operation, Rest};
 
 /// What the dispatcher understands.
@@ -30,6 +33,16 @@ pub enum DispatcherMessage {
     Operate(PostKey, Operation, oneshot::Sender<Result<(), Rejection>>),
     /// Holds were released or set: parked posts look again.
     HoldsChanged,
+    /// Partitions came, each with its epoch.
+    Gained(Vec<(Partition, u64)>),
+    /// They have been looked through; sent by the dispatcher's own task.
+    LookedThrough(Box<Look>),
+    /// Finish what is under way of these and stop, within a moment; tell of each that it is done.
+    GiveUp(Vec<Partition>, Released),
+    /// Stop working on these at once.
+    Lost(Vec<Partition>),
+    /// Another node appended a decision here about a post of this node's.
+    Foreign(PostKey, Sequence),
     /// Time to look at parked and idle posts; sent by the dispatcher's own timer.
     Sweep,
     /// Tell how things stand.

@@ -16,6 +16,7 @@ mod nursery;
 mod posts;
 mod pump;
 pub mod recovery;
+mod shares;
 
 pub use actor::{Dispatcher, Start};
 pub use message::{DispatcherMessage, DispatcherStatus};

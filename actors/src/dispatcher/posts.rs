@@ -89,6 +89,15 @@ impl Shelf {
         self.queue(key);
     }
 
+    /// Forgets the posts that are not wanted.
+    pub(super) fn retain(&mut self, wanted: impl Fn(&PostKey) -> bool) {
+        let unwanted: Vec<PostKey> =
+            self.parked.keys().filter(|key| !wanted(key)).cloned().collect();
+        for key in &unwanted {
+            self.take(key);
+        }
+    }
+
     fn queue(&mut self, key: PostKey) {
         let lane = self.parked.get(&key).map_or(Lane::Live, |parked| parked.lane);
         if self.queued.insert(key.clone()) {

@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
+use copydesk_core::roster::Partition;
 use copydesk_eventlog::{EventLog, Filter, ReadError, Sequence};
 use copydesk_proto::{PostKey, v1};
 use futures::StreamExt;
 
-use crate::records::{BadRecord, DECISIONS, Decision, INTAKE, post_of};
+use crate::records::{
+    BadRecord, DECISIONS, Decision, INTAKE, PARTITIONS, partition_in, partition_subject, post_of,
+};
 use crate::sequencer::Remembered;
 
 /// What a start needs to know.
@@ -14,10 +17,9 @@ use crate::sequencer::Remembered;
 pub struct Recovery {
     /// Posts with unfinished work, each with its last intake record.
     pub unfinished: HashMap<PostKey, Sequence>,
-    /// Events that decisions cover and that have not ended.
-    pub backlog: i64,
-    /// Runs that wait for an operator.
-    pub dead_letters: i64,
+    /// Of each partition: events that decisions cover and that have not ended, and runs that wait
+    /// for an operator.
+    pub counts: HashMap<Partition, (i64, i64)>,
     /// Where the log ended before this was found out: follow it from here.
     pub end: Sequence,
 }
@@ -33,32 +35,44 @@ pub enum RecoveryError {
     Record(#[from] BadRecord),
 }
 
-/// Finds the unfinished posts: those whose last decision says so, and those with intake records
-/// that no decision covers. Tells where the history of each post ends.
+/// Finds the unfinished posts of these partitions, or of all: those whose last decision says so, and
+/// those with intake records that no decision covers. Tells where the history of each post ends.
 ///
 /// # Errors
 /// [`RecoveryError`] when the log cannot be read; nothing is skipped.
 pub async fn recover(
     log: &dyn EventLog,
     remembered: &Remembered,
+    partitions: Option<&[Partition]>,
 ) -> Result<Recovery, RecoveryError> {
     let mut recovery = Recovery { end: log.last_sequence().await?, ..Recovery::default() };
     let mut considered: HashMap<PostKey, u64> = HashMap::new();
-    let mut decisions = log.last_per_subject(Filter(Some(DECISIONS)));
+    let lasts = |kind| match partitions {
+        None => log.last_per_subject(Filter(Some(kind))),
+        // A few dozen parents cost the log more than all subjects.
+        Some(some) if some.len() as u64 == PARTITIONS => log.last_per_subject(Filter(Some(kind))),
+        Some(some) => {
+            let parents = some.iter().map(|partition| partition_subject(*partition)).collect();
+            log.last_below(parents, Filter(Some(kind)))
+        }
+    };
+    let mut decisions = lasts(DECISIONS);
     while let Some(record) = decisions.next().await {
         let record = record?;
         let Some(key) = post_of(&record.subject) else { continue };
         let v1::Summary { considered: covered, waiting, dead, .. } =
             Decision::read(&record)?.summary;
         remembered.ends_at(&key, record.sequence);
-        recovery.backlog += i64::from(waiting);
-        recovery.dead_letters += i64::from(dead);
+        let partition = partition_in(&record.subject).unwrap_or_default();
+        let (backlog, dead_letters) = recovery.counts.entry(partition).or_default();
+        *backlog += i64::from(waiting);
+        *dead_letters += i64::from(dead);
         if waiting > 0 {
             recovery.unfinished.insert(key.clone(), Sequence(covered));
         }
         considered.insert(key, covered);
     }
-    let mut intake = log.last_per_subject(Filter(Some(INTAKE)));
+    let mut intake = lasts(INTAKE);
     while let Some(record) = intake.next().await {
         let record = record?;
         let Some(key) = post_of(&record.subject) else { continue };

@@ -23,6 +23,7 @@ use tracing::{debug, warn};
 use super::call::Call;
 use super::message::{Ask, EnrichmentMessage, Finished, RATE_LIMITED, Spent, Status};
 use super::provider::{Provider, Question, Reply, estimate_tokens};
+use crate::cluster::Sharers;
 use crate::telemetry::{Mailbox, Telemetry};
 
 /// Longest wait in this actor for a rate or the breaker; longer ones go back to the post.
@@ -66,13 +67,16 @@ pub struct EnrichmentArguments {
     pub limits: Limits,
     /// Where spans and counts go.
     pub telemetry: Telemetry,
+    /// The nodes that share its limits.
+    pub sharers: Sharers,
 }
 
 impl EnrichmentArguments {
     /// A provider that tells nobody of its calls.
     #[must_use]
     pub fn new(id: ProviderId, provider: Arc<dyn Provider>, limits: Limits) -> Self {
-        Self { id, provider, limits, telemetry: Telemetry::default() }
+        let (telemetry, sharers) = (Telemetry::default(), Sharers::default());
+        Self { id, provider, limits, telemetry, sharers }
     }
 }
 
@@ -100,6 +104,7 @@ pub struct State {
     clock: Clock,
     counts: Counts,
     telemetry: Telemetry,
+    sharers: Sharers,
     /// What the first in line waits for, or waited for last.
     blocked_by: &'static str,
     /// The breaker as metrics have it.
@@ -161,7 +166,7 @@ impl Actor for EnrichmentActor {
         _myself: ActorRef<Self::Msg>,
         arguments: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let EnrichmentArguments { id, provider, limits, telemetry } = arguments;
+        let EnrichmentArguments { id, provider, limits, telemetry, sharers } = arguments;
         let clock = Clock::start();
         let now = clock.now();
         // A burst of a tenth of a minute smooths the start without passing the limit by much.
@@ -183,6 +188,7 @@ impl Actor for EnrichmentActor {
             clock,
             counts: Counts::default(),
             telemetry,
+            sharers,
             blocked_by: "limit",
             shown: None,
         })
@@ -247,7 +253,7 @@ impl State {
     }
 
     fn start_what_may(&mut self, myself: &ActorRef<EnrichmentMessage>) {
-        while self.in_flight < self.concurrency {
+        while self.in_flight < self.sharers.of_places(self.concurrency) {
             let Some(ask) = self.waiting.peek() else { return };
             if ask.reply.is_closed() {
                 self.waiting.pop();
@@ -278,10 +284,10 @@ impl State {
         }
         let (mut requests, mut tokens) = (self.requests.clone(), self.tokens.clone());
         if let Some(requests) = &mut requests {
-            requests.admit(now, 1).map_err(Blocked::Rate)?;
+            requests.admit(now, self.sharers.cells(1)).map_err(Blocked::Rate)?;
         }
         if let Some(tokens) = &mut tokens {
-            tokens.admit(now, token_count).map_err(Blocked::Rate)?;
+            tokens.admit(now, self.sharers.cells(token_count)).map_err(Blocked::Rate)?;
         }
         // Last, because being admitted by a half-open breaker makes this call the probe.
         self.breaker.admit(now).map_err(|open| Blocked::Breaker(open.wait_ms))?;

@@ -7,14 +7,18 @@ use copydesk_eventlog::{AppendError, EventLog, NewRecord, ReadError, Sequence};
 use copydesk_proto::{ProviderId, SiteId, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::books::{Books, CostFilter, CostRow, CostSums, day_of, subject};
 use crate::World;
+use crate::cluster::Partitions;
 use crate::treasury::TreasuryMessage;
 
 /// How often the books are brought up to date: what a start after a crash has to fold again.
 const EVERY: Duration = Duration::from_secs(60);
+
+/// How often another node's spending is taken in, where several share the budgets.
+const NEIGHBOURS_EVERY: Duration = Duration::from_secs(1);
 
 /// The actor; its state is [`State`].
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +29,8 @@ pub struct LedgerActor;
 pub enum LedgerMessage {
     /// Tell the rows, up to the end of the log.
     Rows(CostFilter, oneshot::Sender<Result<Vec<(CostRow, CostSums)>, ReadError>>),
+    /// Take in what other nodes spent; sent by the actor's own timer.
+    CatchUp,
     /// Write the books down; sent by the actor's own timer.
     Book,
 }
@@ -60,6 +66,7 @@ pub struct State {
     treasury: ActorRef<TreasuryMessage>,
     /// This process: what it spent is in the treasury already.
     owner: u64,
+    partitions: Arc<Partitions>,
     books: Books,
     last: Sequence,
     /// The day on which all rows were last written down.
@@ -69,16 +76,19 @@ pub struct State {
 impl Actor for LedgerActor {
     type Msg = LedgerMessage;
     type State = State;
-    type Arguments = (Arc<dyn EventLog>, Opened, ActorRef<TreasuryMessage>, u64);
+    type Arguments = (Arc<dyn EventLog>, Opened, ActorRef<TreasuryMessage>, (u64, Arc<Partitions>));
 
     async fn pre_start(
         &self,
         myself: ActorRef<LedgerMessage>,
-        (log, opened, treasury, owner): Self::Arguments,
+        (log, opened, treasury, (owner, partitions)): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
         myself.send_interval(EVERY, || LedgerMessage::Book);
+        if partitions.are_leased() {
+            myself.send_interval(NEIGHBOURS_EVERY, || LedgerMessage::CatchUp);
+        }
         let Opened { books, last, spent: _ } = opened;
-        Ok(State { log, treasury, owner, books, last, whole_day: 0 })
+        Ok(State { log, treasury, owner, partitions, books, last, whole_day: 0 })
     }
 
     async fn handle(
@@ -93,16 +103,19 @@ impl Actor for LedgerActor {
                 // Whoever asked may be gone.
                 let _ = reply.send(rows);
             }
+            LedgerMessage::CatchUp => {
+                if let Err(error) = state.catch_up().await {
+                    debug!(%error, "what other nodes spent is not known; next time");
+                }
+            }
             LedgerMessage::Book => {
                 if let Err(error) = state.catch_up().await {
                     warn!(%error, "the books are not up to date; next time");
-                } else if let Err(error) = state.write_down().await {
-                    warn!(%error, "the books were not written down; next time");
-                    // Another node may keep them: what stands in the log counts.
-                    match Books::load(&*state.log).await {
-                        Ok(loaded) => (state.books, state.last) = loaded,
-                        Err(error) => warn!(%error, "the books cannot be read; next time"),
-                    }
+                } else if state.partitions.keeps_desk()
+                    && let Err(error) = state.write_down().await
+                {
+                    debug!(%error, "the books were not written down; next time");
+                    state.look_up_last().await;
                 }
             }
         }
@@ -125,6 +138,18 @@ impl State {
             });
         }
         Ok(())
+    }
+
+    /// Another node kept the books. Every node's rows are the same fold of the same log, so the next
+    /// writing-down has all of them.
+    async fn look_up_last(&mut self) {
+        match self.log.last(&subject()).await {
+            Ok(last) => {
+                self.last = last.map_or(Sequence(0), |record| record.sequence);
+                self.books.mark_all();
+            }
+            Err(error) => warn!(%error, "the books cannot be read; next time"),
+        }
     }
 
     /// Appends the changed rows; once a day all of them, and then what came before may go.

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::World;
 use crate::alerts::Alerts;
+use crate::cluster::{Partitions, Sharers};
 use crate::records::{Decision, Subjects};
 use crate::treasury::{Opening, TreasuryActor, TreasuryMessage};
 
@@ -60,6 +61,7 @@ async fn decide(log: &MemoryLog, post: &str, day: i64, owner: u64, events: Vec<P
         decided_at: Timestamp(day * DAY_MS + 5),
         trace: None,
         owner,
+        epoch: 0,
     };
     log.append(decision.record(&subject, last)).await.unwrap();
 }
@@ -100,10 +102,15 @@ async fn a_start_finds_the_books_from_what_was_written_down_and_what_came_after(
     for life in 1..=4 {
         let opened = open(&log).await.unwrap();
         assert_eq!(opened.spent.iter().map(|(.., m)| m).sum::<u64>(), spent, "life {life}");
-        let opening =
-            Opening { caps: Vec::new(), spent: opened.spent.clone(), alerts: Alerts::none() };
+        let opening = Opening {
+            caps: Vec::new(),
+            spent: opened.spent.clone(),
+            alerts: Alerts::none(),
+            sharers: Sharers::default(),
+        };
         let (treasury, _) = Actor::spawn(None, TreasuryActor, opening).await.unwrap();
-        let start = (Arc::new(log.clone()) as Arc<dyn EventLog>, opened, treasury.clone(), life);
+        let node = (life, Arc::new(Partitions::all()));
+        let start = (Arc::new(log.clone()) as Arc<dyn EventLog>, opened, treasury.clone(), node);
         let (ledger, _) = Actor::spawn(None, LedgerActor, start).await.unwrap();
         for post in 0..3 {
             // Half of it by another node: the treasury learns of it from the log.

@@ -23,16 +23,19 @@ use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::alerts::{AlertSettings, Alerts};
 use crate::archive::{self, Archive};
+use crate::cluster::{Cluster, ClusterSettings, Keeper, Partitions, Sharers, follow_neighbours};
 use crate::delivery::{DeliveryActor, DeliveryMessage, Site, SiteClient};
 use crate::desk::{Desk, HoldError, load_office};
-use crate::dispatcher::{self, Dispatcher, DispatcherMessage, recovery};
+use crate::dispatcher::recovery::{self, Recovery, RecoveryError};
+use crate::dispatcher::{self, Dispatcher, DispatcherMessage};
 use crate::enrichment::{EnrichmentActor, EnrichmentArguments, EnrichmentMessage};
 use crate::ledger::{self, LedgerActor, LedgerMessage};
 use crate::receiver::{Admission, Receiver, ReceiverActor};
+use crate::records::PARTITIONS;
 use crate::schedule::{ScheduleSettings, Scheduler};
 use crate::sequencer::Remembered;
 use crate::telemetry::Telemetry;
@@ -77,6 +80,8 @@ pub struct Settings {
     pub keep: Duration,
     /// Where payloads are kept for good.
     pub archive: Option<Archive>,
+    /// The other nodes on this log; `None`: there are none.
+    pub cluster: Option<ClusterSettings>,
     /// Where spans and counts go.
     pub telemetry: Telemetry,
 }
@@ -103,7 +108,7 @@ impl Default for Bounds {
 pub enum StartError {
     /// The log cannot be read.
     #[error("the unfinished posts could not be found")]
-    Recovery(#[from] recovery::RecoveryError),
+    Recovery(#[from] RecoveryError),
     /// The desk's holds cannot be read.
     #[error("the holds could not be read")]
     Holds(#[from] HoldError),
@@ -120,6 +125,15 @@ pub enum StartError {
     #[error("an actor did not start")]
     Actor(#[from] SpawnErr),
 }
+
+/// How long a start waits for its first partitions: those of a node that was killed come after 10 s.
+const JOIN_MAX: Duration = Duration::from_secs(30);
+
+/// How long a hand-over may take; what is left then, the others find when they hold this node dead.
+const HAND_OVER_MAX: Duration = Duration::from_secs(5);
+
+/// How long a stop waits for the node's entry to be taken away.
+const END_MAX: Duration = Duration::from_secs(5);
 
 /// Watches the actors that live as long as the node. They keep their limits, breakers and queues
 /// in memory only, so a broken one is not patched up: the node stops, and what was at work goes on
@@ -160,6 +174,8 @@ pub struct Node {
     pub receivers: HashMap<SourceId, Receiver>,
     /// The operators' side.
     pub desk: Desk,
+    /// The nodes that share the log; `None`: this one is alone.
+    pub cluster: Option<Arc<Cluster>>,
     dispatcher: ActorRef<DispatcherMessage>,
     world: Arc<World>,
     failed: watch::Receiver<bool>,
@@ -174,12 +190,15 @@ impl Node {
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let Settings { log, snapshots, sources, routes, plans, enrichments, .. } = settings;
         let remembered = Remembered::default();
-        let recovery = recovery::recover(&*log, &remembered).await?;
-        crash_point("node.recovered");
+        let (partitions, recovery) = match &settings.cluster {
+            None => alone(&*log, &remembered).await?,
+            Some(_) => shared(&*log, &remembered).await?,
+        };
+        let partitions = Arc::new(partitions);
         let (office, _) = load_office(&*log).await?;
         let books = ledger::open(&*log).await?;
         let (failure, failed) = watch::channel(false);
-        let (supervisor, _) = Actor::spawn(None, Supervisor, failure).await?;
+        let (supervisor, _) = Actor::spawn(None, Supervisor, failure.clone()).await?;
         let supervisor = supervisor.get_cell();
         let alerts = Alerts::start(settings.alerts)?;
         let owner = rand::random();
@@ -188,15 +207,17 @@ impl Node {
             books,
             office.caps(settings.caps.clone()),
             &alerts,
-            owner,
+            (owner, Arc::clone(&partitions)),
             &supervisor,
         )
         .await?;
         let services = settings.providers.iter().map(|p| (p.id.clone(), Arc::clone(&p.provider)));
         let services = services.collect();
         let telemetry = settings.telemetry;
-        let providers = start_providers(settings.providers, &telemetry, &supervisor).await?;
-        let mut sites = start_sites(settings.sites, &telemetry, &supervisor).await?;
+        let sharers = Sharers::of(Arc::clone(&partitions));
+        let shared = (&telemetry, &sharers);
+        let providers = start_providers(settings.providers, shared, &supervisor).await?;
+        let mut sites = start_sites(settings.sites, shared, &supervisor).await?;
         let clients = std::mem::take(&mut sites.clients);
         #[cfg(test)]
         sites.actors.extend(settings.stand_ins);
@@ -222,10 +243,8 @@ impl Node {
             suggesting: sites.suggesting,
             holds: ArcSwap::from_pointee(office.holds),
             tries: settings.tries,
-            backlog: AtomicI64::new(recovery.backlog),
-            started_at: recovery.end,
+            partitions,
             remembered,
-            dead_letters: AtomicI64::new(recovery.dead_letters),
             credits: Arc::new(Semaphore::new(bounds.posts_busy_max)),
             credits_max: bounds.posts_busy_max,
             messaging_system,
@@ -233,6 +252,7 @@ impl Node {
             telemetry,
         });
         observe::observe(&world);
+        let end = recovery.end;
         let start = dispatcher::Start {
             world: Arc::clone(&world),
             recovery,
@@ -251,8 +271,19 @@ impl Node {
             receivers.insert(id.clone(), Receiver::new(Arc::clone(rules), actor, telemetry));
         }
         let desk = Desk::new(Arc::clone(&world), dispatcher.clone());
-        desk.resume_jobs().await?;
         let stopping = CancellationToken::new();
+        let cluster = match settings.cluster {
+            None => {
+                desk.resume_jobs().await?;
+                None
+            }
+            Some(cluster) => {
+                let neighbours = follow_neighbours(Arc::clone(&world), end, dispatcher.clone());
+                tokio::spawn(stopping.clone().run_until_cancelled_owned(neighbours));
+                Some(join(cluster, &desk, &dispatcher, failure).await)
+            }
+        };
+        crash_point("node.recovered");
         let archives = settings.archive.is_some();
         let sweeps = retention::sweep_for_ever(desk.clone(), settings.keep, archives);
         tokio::spawn(stopping.clone().run_until_cancelled_owned(sweeps));
@@ -268,7 +299,8 @@ impl Node {
             let Some(every) = client.site().pull else { continue };
             let of_site = |receiver: &&Receiver| *receiver.site() == client.site().id;
             let receivers = receivers.values().filter(of_site).cloned().collect();
-            let pulling = pull::pull_for_ever(client, receivers, every);
+            let partitions = Arc::clone(&world.partitions);
+            let pulling = pull::pull_for_ever(client, receivers, every, partitions);
             tokio::spawn(stopping.clone().run_until_cancelled_owned(pulling));
         }
         if let Some(archive) = settings.archive {
@@ -277,7 +309,7 @@ impl Node {
         }
         let watch = crate::watch::watch_for_ever(Arc::clone(&world), bounds.backlog_max);
         tokio::spawn(stopping.clone().run_until_cancelled_owned(watch));
-        Ok(Self { receivers, desk, dispatcher, world, failed, stopping })
+        Ok(Self { receivers, desk, cluster, dispatcher, world, failed, stopping })
     }
 
     /// Returns when a permanent actor has failed: stop the process and start it again.
@@ -287,9 +319,18 @@ impl Node {
         let _ = failed.wait_for(|failed| *failed).await;
     }
 
+    /// Hands this node's partitions over to the nodes that stay, if there are any: within a second,
+    /// whatever is under way.
+    pub async fn hand_over(&self, limit: Duration) {
+        if let Some(cluster) = &self.cluster {
+            cluster.hand_over(limit.min(HAND_OVER_MAX)).await;
+        }
+    }
+
     /// Finishes what is at work within `limit`, then stops. What is not finished by then goes on
     /// at the next start. `false` when the limit was reached.
     pub async fn stop(self, limit: Duration) -> bool {
+        self.hand_over(limit).await;
         self.stopping.cancel();
         let (reply, drained) = oneshot::channel();
         let asked = self.dispatcher.cast(DispatcherMessage::Drain(reply)).is_ok();
@@ -298,9 +339,57 @@ impl Node {
         self.world.sites.values().for_each(|site| site.stop(None));
         self.world.providers.values().for_each(|provider| provider.stop(None));
         self.world.snapshots.flush();
+        if let Some(cluster) = &self.cluster {
+            cluster.end(END_MAX).await;
+        }
         self.world.log.close().await;
         in_time
     }
+}
+
+/// All partitions are this node's, and their unfinished posts are known.
+async fn alone(
+    log: &dyn EventLog,
+    remembered: &Remembered,
+) -> Result<(Partitions, Recovery), RecoveryError> {
+    let partitions = Partitions::all();
+    let recovery = recovery::recover(log, remembered, None).await?;
+    for partition in partitions.held() {
+        let (backlog, dead) = recovery.counts.get(&partition).copied().unwrap_or_default();
+        partitions.looked_through(partition, recovery.end, backlog, dead);
+    }
+    Ok((partitions, recovery))
+}
+
+/// No partition is this node's yet: each is looked through when it comes.
+async fn shared(
+    log: &dyn EventLog,
+    remembered: &Remembered,
+) -> Result<(Partitions, Recovery), RecoveryError> {
+    let partitions = Partitions::leased();
+    (0..).take_while(|p| u64::from(*p) < PARTITIONS).for_each(|p| remembered.forget(p));
+    let recovery = Recovery { end: log.last_sequence().await?, ..Recovery::default() };
+    Ok((partitions, recovery))
+}
+
+/// Joins the other nodes; returns once what came with the first turn has been looked through.
+async fn join(
+    settings: ClusterSettings,
+    desk: &Desk,
+    dispatcher: &ActorRef<DispatcherMessage>,
+    failure: watch::Sender<bool>,
+) -> Arc<Cluster> {
+    let cluster = Arc::new(Cluster::new(settings.name.clone()));
+    let keeper = Keeper::new(settings, Arc::clone(&cluster), desk.clone(), dispatcher.clone());
+    tokio::spawn(async move {
+        if keeper.run().await {
+            failure.send_replace(true);
+        }
+    });
+    if tokio::time::timeout(JOIN_MAX, desk.world().partitions.settled()).await.is_err() {
+        warn!("no partition has come to this node yet; it takes webhooks all the same");
+    }
+    cluster
 }
 
 async fn start_books(
@@ -308,25 +397,26 @@ async fn start_books(
     books: ledger::Opened,
     caps: Vec<(BudgetName, Caps)>,
     alerts: &Alerts,
-    owner: u64,
+    node: (u64, Arc<Partitions>),
     supervisor: &ActorCell,
 ) -> Result<(ActorRef<TreasuryMessage>, ActorRef<LedgerMessage>), StartError> {
-    let opening = Opening { caps, spent: books.spent.clone(), alerts: alerts.clone() };
+    let sharers = Sharers::of(Arc::clone(&node.1));
+    let opening = Opening { caps, spent: books.spent.clone(), alerts: alerts.clone(), sharers };
     let (treasury, _) =
         Actor::spawn_linked(None, TreasuryActor, opening, supervisor.clone()).await?;
-    let start = (Arc::clone(log), books, treasury.clone(), owner);
+    let start = (Arc::clone(log), books, treasury.clone(), node);
     let (ledger, _) = Actor::spawn_linked(None, LedgerActor, start, supervisor.clone()).await?;
     Ok((treasury, ledger))
 }
 
 async fn start_providers(
     providers: Vec<EnrichmentArguments>,
-    telemetry: &Telemetry,
+    (telemetry, sharers): (&Telemetry, &Sharers),
     supervisor: &ActorCell,
 ) -> Result<HashMap<ProviderId, ActorRef<EnrichmentMessage>>, StartError> {
     let mut actors = HashMap::new();
     for mut start in providers {
-        start.telemetry = telemetry.clone();
+        (start.telemetry, start.sharers) = (telemetry.clone(), sharers.clone());
         let id = start.id.clone();
         let (actor, _) =
             Actor::spawn_linked(None, EnrichmentActor, start, supervisor.clone()).await?;
@@ -337,12 +427,12 @@ async fn start_providers(
 
 async fn start_sites(
     sites: Vec<Site>,
-    telemetry: &Telemetry,
+    (telemetry, sharers): (&Telemetry, &Sharers),
     supervisor: &ActorCell,
 ) -> Result<Sites, StartError> {
     let mut started = Sites::default();
     for mut site in sites {
-        site.telemetry = telemetry.clone();
+        (site.telemetry, site.sharers) = (telemetry.clone(), sharers.clone());
         let id = site.id.clone();
         if site.kind.takes_suggestions() {
             started.suggesting.insert(id.clone());

@@ -1,12 +1,10 @@
 //! What of a node is looked at when metrics are collected, rather than counted as it happens.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use opentelemetry::KeyValue;
 
 use crate::World;
-use crate::records::PARTITIONS;
 use crate::telemetry::{Mailbox, names};
 
 /// Has the node's meter look at it for as long as it lives.
@@ -15,16 +13,18 @@ pub(super) fn observe(world: &Arc<World>) {
         vec![(world.backlog(), None)]
     });
     gauge(world, "copydesk.dead_letters", "{run}", "Runs that wait for an operator", |world| {
-        let dead = world.dead_letters.load(Ordering::Relaxed);
-        vec![(u64::try_from(dead).unwrap_or(0), None)]
+        vec![(world.partitions.dead_letters(), None)]
     });
     gauge(world, "copydesk.posts.known", "{post}", "Posts with a history", |world| {
         vec![(world.remembered.count(), None)]
     });
-    // One process works on all of them until nodes share them out.
-    gauge(world, "copydesk.partitions.owned", "{partition}", "Partitions worked on", |_| {
-        vec![(PARTITIONS, None)]
+    gauge(world, "copydesk.partitions.owned", "{partition}", "Partitions worked on", |world| {
+        vec![(u64::try_from(world.partitions.held().len()).unwrap_or(u64::MAX), None)]
     });
+    gauge(world, "copydesk.nodes", "{node}", "Nodes that share the log", |world| {
+        vec![(world.partitions.nodes(), None)]
+    });
+    count_taken(world);
     let what = "Messages with work that no actor has taken out yet";
     gauge(world, "copydesk.mailbox.depth", "{message}", what, |world| {
         let depth =
@@ -47,6 +47,23 @@ pub(super) fn observe(world: &Arc<World>) {
         let age = |since: Option<_>| since.map_or(0, |since| now.since_ms(since) / 1_000);
         posts.into_iter().map(|(wait, _, s)| (age(s), Some(reason(wait.name())))).collect()
     });
+}
+
+fn count_taken(world: &Arc<World>) {
+    let seen: Weak<World> = Arc::downgrade(world);
+    let _registered = world
+        .telemetry
+        .meter()
+        .u64_observable_counter("copydesk.partitions.taken")
+        .with_unit("{partition}")
+        .with_description("Partitions taken, from nodes that died (dead) or free ones (free)")
+        .with_callback(move |observer| {
+            let Some(world) = seen.upgrade() else { return };
+            let (dead, free) = world.partitions.taken();
+            observer.observe(dead, &[KeyValue::new(names::OUTCOME, "dead")]);
+            observer.observe(free, &[KeyValue::new(names::OUTCOME, "free")]);
+        })
+        .build();
 }
 
 fn reason(name: &'static str) -> KeyValue {

@@ -89,6 +89,7 @@ pub(crate) fn settings(log: &MemoryLog) -> Settings {
         bounds: Bounds { posts_busy_max: 4, posts_idle_max: 2, backlog_max: 1_000 },
         keep: Duration::from_secs(86_400),
         archive: None,
+        cluster: None,
         telemetry: crate::telemetry::Telemetry::default(),
     }
 }

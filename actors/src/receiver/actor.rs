@@ -1,7 +1,6 @@
 //! The actor.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use copydesk_core::limits::APPEND_TIMEOUT_MS;
@@ -16,7 +15,7 @@ use uuid::Uuid;
 use super::message::{Receipt, ReceiverMessage};
 use super::publishing::Publishing;
 use crate::World;
-use crate::records::{Intake, Replay, Subjects};
+use crate::records::{Intake, Replay, Subjects, partition_of, sign_stored};
 use crate::telemetry::Mailbox;
 
 /// The actor; its state is [`Admission`].
@@ -28,7 +27,7 @@ pub struct ReceiverActor;
 pub struct Admission {
     /// The node.
     pub world: Arc<World>,
-    /// Events accepted and not ended, beyond which it refuses.
+    /// Events accepted and not ended, on all nodes, beyond which it refuses.
     pub backlog_max: u64,
 }
 
@@ -54,7 +53,7 @@ impl Actor for ReceiverActor {
         let ReceiverMessage::Store(webhook, reply) = message;
         let world = Arc::clone(&admission.world);
         world.telemetry.taken(Mailbox::Receivers);
-        if world.backlog() >= admission.backlog_max {
+        if world.partitions.backlog_of_all() >= admission.backlog_max {
             let refusal = Code::Overloaded.refuse("too many events wait; send again later");
             let _ = reply.send(Err(refusal.retry_after_s(RETRY_OVERLOADED_S)));
             return Ok(());
@@ -76,14 +75,18 @@ async fn store(world: &World, webhook: VerifiedWebhook) -> Result<Receipt, Refus
     let route = world.routes.route(&webhook).map(|route| route.id.clone());
     let mut intake = intake_of(webhook, route);
     let publishing = Publishing::begin(world, &mut intake);
-    let append = world.log.append(intake.record(&key));
+    let mut record = intake.record(&key);
+    if world.partitions.are_leased() {
+        sign_stored(&mut record, world.owner);
+    }
+    let append = world.log.append(record);
     crash_point("receiver.verified");
     let appended = tokio::time::timeout(Duration::from_millis(APPEND_TIMEOUT_MS), append).await;
     crash_point("receiver.appended");
     publishing.end(world, &intake, appended.as_ref().ok().and_then(|a| a.as_ref().ok()));
     match appended {
         Ok(Ok(Appended::Stored(position))) => {
-            world.backlog.fetch_add(1, Ordering::Relaxed);
+            world.partitions.stored(partition_of(&key), position);
             Ok(Receipt { event_id: intake.event_id, duplicate: false, position })
         }
         Ok(Ok(Appended::Duplicate(first))) => duplicate(world, &key, &intake, first).await,

@@ -2,7 +2,6 @@
 //! mistakes, stand where they would happen.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use copydesk_core::content::PostText;
@@ -14,6 +13,7 @@ use copydesk_eventlog::{AppendError, Record, Sequence};
 use copydesk_proto::{PostKey, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
 use super::backlog::backlog_change;
@@ -47,9 +47,16 @@ pub struct Start {
     pub key: PostKey,
     /// Who is told when the post rests.
     pub dispatcher: ActorRef<DispatcherMessage>,
+    /// The post is another node's: what an operator decides is appended, and nothing is done.
+    pub is_guest: bool,
 }
 
 type Reply = oneshot::Sender<Result<(), Rejection>>;
+
+/// The partition is another node's by now, or may be.
+#[derive(Debug, thiserror::Error)]
+#[error("the lease of the post's partition is not this node's any more")]
+struct SteppedDown;
 
 /// One post, loaded.
 pub struct Post {
@@ -78,6 +85,9 @@ pub struct Post {
     trail: Trail,
     /// The event that the site was told is held.
     held: Option<IntakePosition>,
+    /// Effects end with their sequencer: whoever works on the post next asks again.
+    effects: CancellationToken,
+    _ending: DropGuard,
 }
 
 impl std::fmt::Debug for Post {
@@ -96,6 +106,7 @@ impl Actor for Sequencer {
         _: ActorRef<SequencerMessage>,
         start: Start,
     ) -> Result<Post, ActorProcessingErr> {
+        let effects = CancellationToken::new();
         Ok(Post {
             subjects: Subjects::of(&start.key),
             start,
@@ -113,6 +124,8 @@ impl Actor for Sequencer {
             timer: None,
             trail: Trail::default(),
             held: None,
+            _ending: effects.clone().drop_guard(),
+            effects,
         })
     }
 
@@ -170,6 +183,7 @@ impl Post {
         &mut self,
         myself: &ActorRef<SequencerMessage>,
     ) -> Result<(), ActorProcessingErr> {
+        self.may_append()?;
         let Start { world, key, .. } = &self.start;
         let loaded = match world.remembered.take(key) {
             Some(remembered) => remembered,
@@ -308,6 +322,7 @@ impl Post {
         self.fetch_intakes(&events).await?;
         let Start { world, key, .. } = &self.start;
         let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
+        let epoch = self.may_append()?;
         let trace = self.trail.note(world, key, &events, &self.intakes, now);
         let decision = Decision {
             summary: summarise(&self.state, wake_at, self.events + count),
@@ -315,6 +330,7 @@ impl Post {
             decided_at: now,
             trace,
             owner: world.owner,
+            epoch,
         };
         if self.last == Sequence(0) {
             // Should this append's outcome stay unknown, the post may have a history.
@@ -331,6 +347,7 @@ impl Post {
             }
             Err(error @ AppendError::WrongLastSequence { .. }) => {
                 warn!(post = %key, "another owner decides for this post; stepping down");
+                world.partitions.contest(self.subjects.partition);
                 return Err(error.into());
             }
             Err(error) => return Err(error.into()),
@@ -339,11 +356,11 @@ impl Post {
         self.trail.tell(world, key, now);
         self.events += count;
         self.unsaved += count;
-        world
-            .backlog
-            .fetch_add(backlog_change(&decision.events, world.started_at), Ordering::Relaxed);
+        let (partitions, partition) = (&world.partitions, self.subjects.partition);
+        let change = backlog_change(&decision.events, partitions.since(partition));
+        partitions.add_backlog(partition, change);
         let dead = i64::try_from(self.state.dead.len()).unwrap_or(i64::MAX);
-        world.dead_letters.fetch_add(dead - self.dead, Ordering::Relaxed);
+        partitions.add_dead(partition, dead - self.dead);
         self.dead = dead;
         alerts(&decision.events, &key.site).for_each(|alert| world.alerts.raise(alert));
         // A snapshot of an erased post must not keep what the log has forgotten.
@@ -355,6 +372,14 @@ impl Post {
         self.tell_site(&decision.events, now);
         self.forget_finished();
         Ok(decision.events)
+    }
+
+    /// The epoch under which this sequencer may append at this moment.
+    fn may_append(&self) -> Result<u64, SteppedDown> {
+        if self.start.is_guest {
+            return Ok(0);
+        }
+        self.start.world.partitions.epoch(self.subjects.partition).ok_or(SteppedDown)
     }
 
     /// Has the site's list of posts show how events ended that brought no write.
@@ -412,6 +437,14 @@ impl Post {
         effects: Vec<Effect>,
         myself: &ActorRef<SequencerMessage>,
     ) -> Result<(), ActorProcessingErr> {
+        // The post's own node does it, by the decision in the log.
+        if self.start.is_guest {
+            return Ok(());
+        }
+        // Not left undone either: whoever works on the post next does it.
+        if !effects.is_empty() {
+            self.may_append()?;
+        }
         for effect in effects {
             let Some(run) = self.state.run.clone().filter(|r| r.id == effect.run) else { continue };
             debug!(post = %self.start.key, step = ?effect.step, attempt = effect.attempt, "asking");
@@ -427,7 +460,7 @@ impl Post {
             let attempt = effect.attempt;
             let job = Job { world, key, run, intake, text, trace, event, attempt };
             let myself = myself.clone();
-            tokio::spawn(async move {
+            tokio::spawn(self.effects.clone().run_until_cancelled_owned(async move {
                 let answered = match effect.step {
                     Step::Read => job.read().await,
                     Step::Enrich(place) => job.enrich(place).await,
@@ -436,7 +469,7 @@ impl Post {
                 copydesk_eventlog::crash_point("effect.answered");
                 // A sequencer that is gone left its effects to the next one.
                 let _ = myself.cast(SequencerMessage::Answer(Box::new(answered)));
-            });
+            }));
         }
         Ok(())
     }
@@ -478,6 +511,10 @@ impl Post {
         if !self.pending.is_empty() {
             return Ok(());
         }
+        if self.start.is_guest {
+            self.tell_rest(Rest::Idle)?;
+            return Ok(());
+        }
         if self.behind.is_some()
             && self.state.waiting.len() <= copydesk_core::limits::WAITING_MAX / 2
         {
@@ -486,13 +523,7 @@ impl Post {
         }
         if outstanding(&self.state).is_empty() {
             let rest = if self.state.is_idle() { Rest::Idle } else { Rest::Parked(wake_at) };
-            let message = DispatcherMessage::Rested {
-                key: self.start.key.clone(),
-                received: self.received,
-                behind: self.behind,
-                rest,
-            };
-            self.start.dispatcher.cast(message)?;
+            self.tell_rest(rest)?;
         } else if wake_at.is_some() && wake_at != self.timer {
             self.timer = wake_at;
             let wait_ms = wake_at.map_or(0, |at| at.since_ms(World::now()));
@@ -500,5 +531,11 @@ impl Post {
                 myself.send_after(Duration::from_millis(wait_ms), || SequencerMessage::Timer);
         }
         Ok(())
+    }
+
+    fn tell_rest(&self, rest: Rest) -> Result<(), ActorProcessingErr> {
+        let (key, received, behind) = (self.start.key.clone(), self.received, self.behind);
+        let message = DispatcherMessage::Rested { key, received, behind, rest };
+        Ok(self.start.dispatcher.cast(message)?)
     }
 }

@@ -5,10 +5,10 @@ use copydesk_eventlog::Sequence;
 
 use crate::records::ends;
 
-/// What a turn adds to the backlog: events of earlier lives join it, ended ones leave it. Events
-/// of this life joined when they were received.
-pub(super) fn backlog_change(events: &[PostEvent], started_at: Sequence) -> i64 {
-    let earlier = |position: IntakePosition| position.0 <= started_at.0;
+/// What a turn adds to the backlog: events that were there when the partition came join it, ended
+/// ones leave it. Later events joined when they were stored.
+pub(super) fn backlog_change(events: &[PostEvent], since: Sequence) -> i64 {
+    let earlier = |position: IntakePosition| position.0 <= since.0;
     events.iter().fold(0, |change, event| {
         let joins = match event {
             PostEvent::Accepted(incoming) | PostEvent::Ignored { incoming, .. } => {

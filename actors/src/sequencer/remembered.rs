@@ -8,21 +8,26 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use copydesk_core::roster::Partition;
 use copydesk_eventlog::Sequence;
 use copydesk_proto::PostKey;
 use quick_cache::sync::Cache;
 
 use super::load::Loaded;
+use crate::records::{PARTITIONS, partition_of};
 
 /// States kept. Each is 1 to 2 KB, and a newsroom's busy hour touches fewer posts.
 const RESTING_MAX: usize = 8_192;
 
+/// The last decision of each post of a partition, by a hash of its key: two posts that share a hash
+/// cost each other a read, no more. `None` when the log must be asked.
+type Lasts = HashMap<u64, Option<Sequence>>;
+
 /// The posts this process has met, in its log or since. 16 bytes each.
 pub struct Remembered {
     hasher: RandomState,
-    /// The last decision of each post, by a hash of its key: two posts that share a hash cost each
-    /// other a read, no more. `None` when the log must be asked.
-    lasts: Mutex<HashMap<u64, Option<Sequence>>>,
+    /// One for each partition; `None` while another node works on it and knows better.
+    lasts: Mutex<Vec<Option<Lasts>>>,
     resting: Cache<PostKey, Loaded>,
 }
 
@@ -30,7 +35,7 @@ impl Default for Remembered {
     fn default() -> Self {
         Self {
             hasher: RandomState::new(),
-            lasts: Mutex::default(),
+            lasts: Mutex::new((0..PARTITIONS).map(|_| Some(Lasts::new())).collect()),
             resting: Cache::new(RESTING_MAX),
         }
     }
@@ -46,17 +51,38 @@ impl Remembered {
     /// Posts with a history.
     #[must_use]
     pub fn count(&self) -> u64 {
-        u64::try_from(self.lasts().len()).unwrap_or(u64::MAX)
+        let posts = self.lasts().iter().flatten().map(Lasts::len).sum::<usize>();
+        u64::try_from(posts).unwrap_or(u64::MAX)
     }
 
-    /// The post's history ends here now.
+    /// Forgets a partition: from now on the log is asked.
+    pub(crate) fn forget(&self, partition: Partition) {
+        if let Some(lasts) = self.lasts().get_mut(usize::from(partition)) {
+            *lasts = None;
+        }
+    }
+
+    /// From now on all posts of the partition are told to [`Self::ends_at`].
+    pub(crate) fn begin(&self, partition: Partition) {
+        if let Some(lasts) = self.lasts().get_mut(usize::from(partition)) {
+            *lasts = Some(Lasts::new());
+        }
+    }
+
+    /// The post's history ends here now, or further on. A sequencer that was stopped may say so
+    /// late.
     pub(crate) fn ends_at(&self, key: &PostKey, last: Sequence) {
-        self.lasts().insert(self.hasher.hash_one(key), Some(last));
+        self.with(key, |lasts, hash| {
+            let known = lasts.entry(hash).or_default();
+            *known = (*known).max(Some(last));
+        });
     }
 
     /// An append is under way or went wrong: until it is known to have worked, ask the log.
     pub(crate) fn doubt(&self, key: &PostKey) {
-        self.lasts().insert(self.hasher.hash_one(key), None);
+        self.with(key, |lasts, hash| {
+            lasts.insert(hash, None);
+        });
     }
 
     /// Keeps the state of a post whose sequencer stops.
@@ -66,15 +92,23 @@ impl Remembered {
 
     /// The post as it is, when that can be said without the log.
     pub(super) fn take(&self, key: &PostKey) -> Option<Loaded> {
-        let last = match self.lasts().get(&self.hasher.hash_one(key)) {
+        let last = match self.with(key, |lasts, hash| lasts.get(&hash).copied())? {
             None => return Some(Loaded::default()),
-            Some(last) => (*last)?,
+            Some(last) => last?,
         };
         let (_, state) = self.resting.remove(key)?;
         (state.last == last).then_some(state)
     }
 
-    fn lasts(&self) -> MutexGuard<'_, HashMap<u64, Option<Sequence>>> {
+    /// Looks into the partition of a post, if it is known.
+    fn with<T>(&self, key: &PostKey, look: impl FnOnce(&mut Lasts, u64) -> T) -> Option<T> {
+        let hash = self.hasher.hash_one(key);
+        let mut all = self.lasts();
+        let lasts = all.get_mut(usize::from(partition_of(key)))?;
+        lasts.as_mut().map(|lasts| look(lasts, hash))
+    }
+
+    fn lasts(&self) -> MutexGuard<'_, Vec<Option<Lasts>>> {
         self.lasts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -118,6 +152,22 @@ mod tests {
         remembered.ends_at(&post(1), Sequence(9));
         remembered.rest(post(1), loaded(7));
         assert!(remembered.take(&post(1)).is_none());
+    }
+
+    #[test]
+    fn of_a_partition_that_was_lost_nothing_is_known() {
+        let remembered = Remembered::default();
+        remembered.ends_at(&post(1), Sequence(7));
+        remembered.rest(post(1), loaded(7));
+        let partition = partition_of(&post(1));
+        remembered.forget(partition);
+        assert!(remembered.take(&post(1)).is_none(), "nor that it has no history");
+        assert_eq!(remembered.count(), 0);
+        remembered.begin(partition);
+        remembered.ends_at(&post(1), Sequence(9));
+        remembered.ends_at(&post(1), Sequence(7));
+        remembered.rest(post(1), loaded(7));
+        assert!(remembered.take(&post(1)).is_none(), "a sequencer of the former life speaks late");
     }
 
     #[test]

@@ -304,6 +304,7 @@ async fn settings(world: &World) -> Settings {
         bounds: Bounds { posts_busy_max: 2, posts_idle_max: 1, backlog_max: 1_000 },
         keep: Duration::from_secs(30 * 86_400),
         archive: None,
+        cluster: None,
         telemetry: Telemetry::default(),
     }
 }

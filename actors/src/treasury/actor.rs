@@ -12,6 +12,7 @@ use tracing::warn;
 use super::message::{NoMoney, Request, TreasuryMessage};
 use crate::World;
 use crate::alerts::{Alert, Alerts};
+use crate::cluster::Sharers;
 
 /// Asks that wait for calls under way. The dispatcher's credits keep the number below; past it an
 /// ask is turned away and comes back.
@@ -30,6 +31,8 @@ pub struct Opening {
     pub spent: Vec<(ProviderId, SiteId, Timestamp, u64)>,
     /// Where alerts go.
     pub alerts: Alerts,
+    /// The nodes that share the budgets.
+    pub sharers: Sharers,
 }
 
 type Reply = oneshot::Sender<Result<Grant, NoMoney>>;
@@ -41,6 +44,7 @@ pub struct State {
     /// Asks for which calls under way hold the room, oldest first.
     waiting: VecDeque<(Request, Reply)>,
     alerts: Alerts,
+    sharers: Sharers,
 }
 
 impl Actor for TreasuryActor {
@@ -60,7 +64,8 @@ impl Actor for TreasuryActor {
         for (provider, site, at, microdollars) in opening.spent {
             treasury.book(&provider, &site, at, microdollars);
         }
-        Ok(State { treasury, waiting: VecDeque::new(), alerts: opening.alerts })
+        let (alerts, sharers) = (opening.alerts, opening.sharers);
+        Ok(State { treasury, waiting: VecDeque::new(), alerts, sharers })
     }
 
     async fn handle(
@@ -122,6 +127,7 @@ impl State {
             return None;
         }
         let Request { provider, site, estimate_microdollars } = &request;
+        self.treasury.set_sharers(self.sharers.count());
         let asked = self.treasury.reserve(provider, site, *estimate_microdollars, World::now());
         let answer = match asked {
             Ok(grant) => Ok(grant),

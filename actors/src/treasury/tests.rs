@@ -7,11 +7,13 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::alerts::Alerts;
+use crate::cluster::Sharers;
 
 async fn treasury(day_microdollars: u64) -> ractor::ActorRef<TreasuryMessage> {
     let caps = Caps { day_microdollars: Some(day_microdollars), month_microdollars: None };
     let caps = vec![("provider:main".parse().unwrap(), caps)];
-    let opening = Opening { caps, spent: Vec::new(), alerts: Alerts::none() };
+    let opening =
+        Opening { caps, spent: Vec::new(), alerts: Alerts::none(), sharers: Sharers::default() };
     Actor::spawn(None, TreasuryActor, opening).await.unwrap().0
 }
 

@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
+mod cluster;
 mod desk;
 mod states;
 
@@ -20,6 +21,7 @@ use copydesk_core::post::{
     Asked, End, Incoming, Input, IntakePosition, Lane, Phase, PlanStep, PostEvent, Redo, RunId,
     SourceVersion, Step, WriteNumber,
 };
+use copydesk_core::roster::Roster;
 use copydesk_eventlog::{Record, Sequence};
 use copydesk_proto::{ContentHash, Timestamp, TraceContext, v1};
 
@@ -37,6 +39,7 @@ enum Stored {
     Archived(v1::PayloadsArchived),
     Job(Box<v1::JobRecord>),
     Tick(v1::ScheduleTick),
+    Roster(Box<Roster>),
 }
 
 impl Stored {
@@ -50,6 +53,7 @@ impl Stored {
             Self::Archived(archived) => copydesk_proto::encode(archived).to_vec(),
             Self::Job(job) => copydesk_proto::encode(&**job).to_vec(),
             Self::Tick(tick) => copydesk_proto::encode(tick).to_vec(),
+            Self::Roster(roster) => roster.encode().to_vec(),
         }
     }
 
@@ -71,6 +75,7 @@ impl Stored {
             Self::Archived(_) => Self::Archived(copydesk_proto::decode(bytes.into()).unwrap()),
             Self::Job(_) => Self::Job(Box::new(copydesk_proto::decode(bytes.into()).unwrap())),
             Self::Tick(_) => Self::Tick(copydesk_proto::decode(bytes.into()).unwrap()),
+            Self::Roster(_) => Self::Roster(Box::new(Roster::decode(bytes.into()).unwrap())),
         }
     }
 }
@@ -140,6 +145,7 @@ fn examples() -> BTreeMap<String, Stored> {
             decided_at: AT,
             trace: Some(trace()),
             owner: 0x0123_4567_89ab_cdef,
+            epoch: 0,
         }))
     };
     let mut all: BTreeMap<_, _> = events()
@@ -172,6 +178,7 @@ fn examples() -> BTreeMap<String, Stored> {
         at_ms: AT.0 + 60_000,
     };
     all.insert("schedule_tick".to_owned(), Stored::Tick(tick));
+    all.extend(cluster::examples());
     all.extend(desk::examples());
     all
 }

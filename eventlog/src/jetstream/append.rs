@@ -19,7 +19,7 @@ use crate::{AppendError, Appended, NewRecord, Sequence, bounds, crash_point};
 const EMPTY_LOOKS_MAX: u32 = 3;
 
 /// What one try came to.
-enum Try {
+pub(super) enum Try {
     Done(Appended),
     /// The subject's last sequence is another one.
     Contested,
@@ -104,7 +104,7 @@ async fn try_once(reader: &Reader, new: &NewRecord, headers: &HeaderMap) -> Try 
     }
 }
 
-fn classify(error: &PublishError) -> Try {
+pub(super) fn classify(error: &PublishError) -> Try {
     let reason = error.to_string();
     match error.kind() {
         PublishErrorKind::WrongLastSequence => Try::Contested,

@@ -110,6 +110,13 @@ pub(super) fn filter_subjects(filter: Filter) -> Vec<String> {
     deeper.map(|stars| [SUBJECT_PREFIX, &stars, last].concat()).collect()
 }
 
+/// The same below one subject.
+pub(super) fn subjects_below(parent: &Subject, filter: Filter) -> Vec<String> {
+    let Some(last) = filter.0 else { return vec![format!("{parent}.>")] };
+    let between = SUBJECT_TOKENS_MAX - parent.as_str().split('.').count();
+    (0..between).map(|stars| format!("{parent}.{}{last}", "*.".repeat(stars))).collect()
+}
+
 pub(super) fn corrupt(place: &str, reason: &str) -> ReadError {
     ReadError::Corrupt { place: place.to_owned(), reason: reason.to_owned() }
 }

@@ -10,6 +10,7 @@ mod connect;
 mod convert;
 mod pull;
 mod read;
+mod register;
 mod settings;
 mod tail;
 
@@ -26,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub use self::connect::ConnectError;
-use self::read::{Lasts, Reader};
+use self::read::{Lasts, Reader, Scope};
+pub use self::register::JetStreamRegister;
 pub use self::settings::Settings;
 use self::settings::{IN_FLIGHT_KIB_MAX, TRY_MAX};
 use self::tail::Tail;
@@ -97,6 +99,24 @@ impl JetStreamLog {
             return Ok(());
         }
         Err(ReadError::Unavailable("the purge was refused".to_owned()))
+    }
+
+    fn lasts(&self, scope: Scope) -> BoxStream<'static, Result<Record, ReadError>> {
+        let reader = self.reader.clone();
+        let pages = futures::stream::try_unfold(None, move |lasts: Option<Lasts>| {
+            let (reader, scope) = (reader.clone(), scope.clone());
+            async move {
+                let lasts = match lasts {
+                    Some(lasts) => Some(lasts),
+                    None => reader.open_lasts(scope).await?,
+                };
+                let Some(mut lasts) = lasts else { return Ok(None) };
+                let page = lasts.next().await?;
+                let more = !page.is_empty();
+                Ok(more.then(|| (futures::stream::iter(page.into_iter().map(Ok)), Some(lasts))))
+            }
+        });
+        pages.try_flatten().boxed()
     }
 
     async fn shut(&self) {
@@ -212,21 +232,15 @@ impl EventLog for JetStreamLog {
     }
 
     fn last_per_subject(&self, filter: Filter) -> BoxStream<'static, Result<Record, ReadError>> {
-        let reader = self.reader.clone();
-        let pages = futures::stream::try_unfold(None, move |lasts: Option<Lasts>| {
-            let reader = reader.clone();
-            async move {
-                let lasts = match lasts {
-                    Some(lasts) => Some(lasts),
-                    None => reader.open_lasts(filter).await?,
-                };
-                let Some(mut lasts) = lasts else { return Ok(None) };
-                let page = lasts.next().await?;
-                let more = !page.is_empty();
-                Ok(more.then(|| (futures::stream::iter(page.into_iter().map(Ok)), Some(lasts))))
-            }
-        });
-        pages.try_flatten().boxed()
+        self.lasts(Scope { parents: None, filter })
+    }
+
+    fn last_below(
+        &self,
+        parents: Vec<Subject>,
+        filter: Filter,
+    ) -> BoxStream<'static, Result<Record, ReadError>> {
+        self.lasts(Scope { parents: Some(parents), filter })
     }
 
     fn trim(&self, subject: &Subject, below: Sequence) -> BoxFuture<'_, Result<(), ReadError>> {

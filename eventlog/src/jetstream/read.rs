@@ -12,7 +12,7 @@ use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use tokio_util::sync::CancellationToken;
 
-use super::convert::{self, Stored, corrupt, filter_subjects};
+use super::convert::{self, Stored, corrupt, filter_subjects, subjects_below};
 use super::pull::Pull;
 use super::settings::{SINGLE_GETS_MAX, SUBJECTS};
 use crate::{Filter, LogId, ReadError, Record, Sequence, Subject};
@@ -209,17 +209,20 @@ impl Reader {
         Ok(())
     }
 
-    /// Opens the newest record of every subject that matches.
-    pub(super) async fn open_lasts(&self, filter: Filter) -> Result<Option<Lasts>, ReadError> {
+    /// Opens the newest record of every subject of the scope.
+    pub(super) async fn open_lasts(&self, scope: Scope) -> Result<Option<Lasts>, ReadError> {
         let Some(end) = self.end().await? else { return Ok(None) };
-        let subjects = subjects_to(filter, &end);
+        let mut subjects = scope.subjects();
+        if !scope.matches(&end.subject) {
+            subjects.push(end.subject.as_str().to_owned());
+        }
         let patience = self.patience();
         loop {
             patience.check()?;
             match self.open_on_leader(DeliverPolicy::LastPerSubject, &subjects).await {
                 Ok(pull) => {
                     let (left, at) = (pull.pending(), Sequence(0));
-                    return Ok(Some(Lasts { pull, filter, end: end.sequence, left, at }));
+                    return Ok(Some(Lasts { pull, scope, end: end.sequence, left, at }));
                 }
                 Err(error) => patience.pause(error.to_string()).await?,
             }
@@ -254,10 +257,34 @@ struct Wanted {
     end: Sequence,
 }
 
+/// Subjects by their last token, everywhere or below some parents.
+#[derive(Clone)]
+pub(super) struct Scope {
+    pub(super) parents: Option<Vec<Subject>>,
+    pub(super) filter: Filter,
+}
+
+impl Scope {
+    fn matches(&self, subject: &Subject) -> bool {
+        let parents = self.parents.as_ref();
+        self.filter.matches(subject) && parents.is_none_or(|all| subject.is_below(all))
+    }
+
+    fn subjects(&self) -> Vec<String> {
+        match &self.parents {
+            None => filter_subjects(self.filter),
+            Some(parents) => {
+                let of = |parent: &Subject| subjects_below(parent, self.filter);
+                parents.iter().flat_map(of).collect()
+            }
+        }
+    }
+}
+
 /// The newest records of all subjects, on their way.
 pub(super) struct Lasts {
     pull: Pull,
-    filter: Filter,
+    scope: Scope,
     /// The end of the stream when the read began.
     end: Sequence,
     /// Subjects not delivered yet.
@@ -277,7 +304,7 @@ impl Lasts {
                 None if self.pull.ask_pending().await? == 0 => self.left = 0,
                 None => return Err(ReadError::Unavailable("nothing came in time".to_owned())),
             }
-            let wanted = batch.into_iter().filter(|r| self.filter.matches(&r.subject));
+            let wanted = batch.into_iter().filter(|r| self.scope.matches(&r.subject));
             let wanted: Vec<Record> = wanted.collect();
             if !wanted.is_empty() {
                 return Ok(wanted);

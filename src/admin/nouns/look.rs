@@ -13,13 +13,14 @@ use utoipa_axum::routes;
 use super::{Answer, Rows};
 use crate::admin::api::Office;
 use crate::admin::caller::{At, Caller};
-use crate::admin::{ProviderRow, Refusal, RouteRow, SiteRow, Status};
+use crate::admin::{NodeRow, ProviderRow, Refusal, RouteRow, SiteRow, Status};
 
 pub(super) fn routes() -> OpenApiRouter<Office> {
     OpenApiRouter::new()
         .routes(routes!(openapi))
         .routes(routes!(me))
         .routes(routes!(status))
+        .routes(routes!(nodes))
         .routes(routes!(sites))
         .routes(routes!(site))
         .routes(routes!(providers))
@@ -66,6 +67,13 @@ async fn me(caller: Caller) -> Json<Me> {
     responses((status = 200, description = "How the node is", body = Status)))]
 async fn status(State(office): State<Office>) -> Answer<Status> {
     Ok(Json(office.desk.status().await?))
+}
+
+/// The nodes that share the log, and what each works on.
+#[utoipa::path(get, path = "/nodes", operation_id = "list_nodes", tag = "look",
+    responses((status = 200, description = "By name", body = Rows<NodeRow>)))]
+async fn nodes(State(office): State<Office>) -> Answer<Rows<NodeRow>> {
+    Ok(Json(office.desk.nodes().await?.into()))
 }
 
 /// The WordPress sites.

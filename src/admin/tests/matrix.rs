@@ -18,10 +18,11 @@ const RETRY_ALL: &str = r#"{"verb":"retry","filter":{}}"#;
 const ERASE_POST: &str = r#"{"verb":"erase","filter":{"post":"news/42"}}"#;
 
 #[rustfmt::skip]
-const MATRIX: [Row; 46] = [
+const MATRIX: [Row; 47] = [
     Row("GET",  "/api/v1/openapi.json",                      READ, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     Row("GET",  "/api/v1/me",                                READ, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     Row("GET",  "/api/v1/status",                            READ, [200, 200, 200, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
+    Row("GET",  "/api/v1/nodes",                             READ, [200, 200, 200, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
     Row("GET",  "/api/v1/events",                            READ, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     Row("POST", "/api/v1/events",        SEND,                     [403, 403, 202, 202, 403, 403, 202, 202, 403, 403, 404, 404]),
     Row("POST", "/api/v1/events",        SEND_AND_WAIT,            [403, 403, 200, 200, 403, 403, 200, 200, 403, 403, 404, 404]),

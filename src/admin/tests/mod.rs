@@ -282,6 +282,10 @@ impl Desk for Fake {
         self.did(format!("attempts of {post}"), Ok(Vec::new()))
     }
 
+    fn nodes(&self) -> Asked<'_, Vec<NodeRow>> {
+        self.did("nodes".to_owned(), Ok(Vec::new()))
+    }
+
     fn sites(&self) -> Asked<'_, Vec<SiteRow>> {
         self.did("sites".to_owned(), Ok(["blog", "news"].map(site_row).to_vec()))
     }

@@ -1,6 +1,5 @@
 //! Carrying out a job's verb on one target. Doing it twice does it once.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use copydesk_core::post::{IntakePosition, Redo, Rejection, RunId};
@@ -12,7 +11,7 @@ use super::{Job, JobOutcome, JobResult, JobVerb};
 use crate::World;
 use crate::desk::erase::{EraseError, erase};
 use crate::desk::{Desk, OperateError};
-use crate::records::{Intake, Replay, Subjects};
+use crate::records::{Intake, Replay, Subjects, partition_of, sign_stored};
 use crate::sequencer::Operation;
 
 /// Rounds of dropping in one post: each frees room for as many events as a post may queue.
@@ -128,9 +127,13 @@ async fn replay(desk: &Desk, job: &Job, post: &PostKey) -> Acted {
         replay: Some(Replay { by: job.by.clone(), job: job.id.clone() }),
         ..intake
     };
-    match world.log.append(again.record(post)).await {
-        Ok(Appended::Stored(_)) => {
-            world.backlog.fetch_add(1, Ordering::Relaxed);
+    let mut record = again.record(post);
+    if world.partitions.are_leased() {
+        sign_stored(&mut record, world.owner);
+    }
+    match world.log.append(record).await {
+        Ok(Appended::Stored(at)) => {
+            world.partitions.stored(partition_of(post), at);
             Ok(true)
         }
         Ok(Appended::Duplicate(_)) => Ok(false),

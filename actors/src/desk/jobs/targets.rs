@@ -227,11 +227,12 @@ fn names(body: &[u8], author: &str) -> bool {
 
 /// Posts with something that waits; which of it is meant, the post decides.
 async fn unfinished(desk: &Desk, filter: &JobFilter) -> Result<Targets, JobError> {
-    let recovery =
-        recover(&*desk.world().log, &Remembered::default()).await.map_err(|error| match error {
+    let recovery = recover(&*desk.world().log, &Remembered::default(), None).await.map_err(
+        |error| match error {
             RecoveryError::Read(error) => JobError::Read(error),
             RecoveryError::Record(bad) => JobError::Read(crate::desk::journey::walk::corrupt(bad)),
-        })?;
+        },
+    )?;
     let keys = recovery.unfinished.into_keys().filter(|key| wants_post(filter, key));
     Ok(keys.map(|key| (key, vec![Target { run: 0, enrichments: Vec::new() }])).collect())
 }

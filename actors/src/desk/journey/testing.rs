@@ -211,7 +211,7 @@ impl Newsroom {
         let state = events.iter().fold(post.state.clone(), evolve);
         let total = post.events + u64::try_from(events.len()).unwrap();
         let summary = summarise(&state, next_wake(&state, &policy), total);
-        Decision { summary, events, decided_at, trace: None, owner: 1 }
+        Decision { summary, events, decided_at, trace: None, owner: 1, epoch: 0 }
     }
 
     /// Appends a decision as it is.

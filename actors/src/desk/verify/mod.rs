@@ -6,6 +6,7 @@
 //! | `log_order` | sequences grow |
 //! | `readable` | every record can be read |
 //! | `body` | a webhook's bytes have the hash that was verified |
+//! | `owner` | whoever was replaced by a newer lease decides no more |
 //! | `whole` | a post's decisions have no gap: they start at its first event or at a checkpoint |
 //! | `considered` | each webhook is considered once, in order, none passed over |
 //! | `phantom` | decisions speak only of webhooks that the log holds, as it holds them |

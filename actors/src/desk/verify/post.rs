@@ -23,6 +23,8 @@ pub(super) struct PostAudit {
     events: Option<u64>,
     /// The sequence of its last decision.
     last: Sequence,
+    /// The newest lease under which it was decided about.
+    epoch: u64,
     /// Nothing more can be said about its decisions: one of them is missing or unreadable.
     blind: bool,
     /// Webhooks not considered yet, in the log's order.
@@ -80,6 +82,7 @@ impl PostAudit {
                 return findings.add("readable", bad.to_string());
             }
         };
+        self.silent_zombies(&decision, findings);
         let count = u64::try_from(decision.events.len()).unwrap_or(u64::MAX);
         let total = decision.summary.events;
         let events = match self.events {
@@ -96,6 +99,16 @@ impl PostAudit {
             self.see(event, findings);
         }
         self.compare(&decision.summary, findings);
+    }
+
+    /// Whoever was replaced decides no more. Without a lease (0) an operator decided on another node.
+    fn silent_zombies(&mut self, decision: &Decision, findings: &mut Findings) {
+        let epoch = decision.epoch;
+        if epoch != 0 && epoch < self.epoch {
+            let text = format!("it was decided in epoch {epoch}, after epoch {}", self.epoch);
+            findings.add("owner", text);
+        }
+        self.epoch = self.epoch.max(epoch);
     }
 
     /// Starts from the checkpoint in a post's first decision; what follows it is left to see.

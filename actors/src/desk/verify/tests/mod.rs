@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::desk::journey::testing::{Newsroom, answer, now, plan, run};
-use crate::records::{Intake, Subjects};
+use crate::records::{Decision, Intake, Subjects};
 
 const POST: &str = "news/1";
 
@@ -158,6 +158,19 @@ fn a_body_that_was_not_signed_is_found() {
     let intake = Intake { body: "other words".into(), ..room.intake(None) };
     room.store(POST, &intake);
     check(&room, &[("body", "hash")]);
+}
+
+#[test]
+fn a_decision_of_an_owner_that_was_replaced_is_found() {
+    let (mut room, _) = applied();
+    for (epoch, expected) in
+        [(7, &[][..]), (0, &[]), (9, &[]), (7, &[("owner", "in epoch 7, after epoch 9")])]
+    {
+        let (_, event) = accepted(&mut room, |_| {});
+        let decision = Decision { epoch, ..room.decision(POST, vec![event]) };
+        room.decide(POST, &decision);
+        check(&room, expected);
+    }
 }
 
 #[test]
