@@ -193,6 +193,15 @@ fn address(ports: &str, kind: &str) -> Option<String> {
     after.split('"').nth(1).map(ToOwned::to_owned)
 }
 
+/// The server we test with.
+///
+/// # Panics
+/// When it is not installed.
+#[must_use]
+pub fn nats_binary() -> PathBuf {
+    binary("")
+}
+
 /// The binary: `COPYDESK_NATS_SERVER` if set and no version is asked for, else the cache's.
 fn binary(version: &str) -> PathBuf {
     let given = std::env::var_os("COPYDESK_NATS_SERVER").filter(|_| version.is_empty());

@@ -7,6 +7,7 @@ mod backup;
 mod bad_input;
 mod bulk;
 mod check;
+mod cluster;
 mod corpus;
 mod crash;
 mod own_events;

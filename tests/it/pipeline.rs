@@ -79,20 +79,31 @@ pub(crate) fn node_between(log: &str, site: &Site, ai: &Ai) -> Node {
 /// The zeros, once nothing waits any more: by what the site and the AI service saw, and by
 /// Copydesk's own books.
 pub(crate) async fn all_is_well(node: &mut Node, sent: &Sent, history: &[Arrival], ai: &Ai) {
-    let events = outcomes(node).await;
-    let missing: Vec<_> = sent.accepted.iter().filter(|id| !is_terminal(&events, id)).collect();
+    let missing = open_events(node, sent).await;
     assert!(missing.is_empty(), "{} accepted events have no end: {missing:?}", missing.len());
     newest_stands_and_order_holds(sent, history);
     nothing_is_doubled(history);
+    nothing_is_stale(history);
     nothing_is_forged(history, ai);
     each_event_is_one_trace(history, ai);
     nothing_is_paid_twice(node, ai).await;
+    the_log_is_clean(node);
+    assert!(node.stop().success());
+}
+
+/// Accepted events that have no end.
+pub(crate) async fn open_events(node: &Node, sent: &Sent) -> Vec<String> {
+    let events = outcomes(node).await;
+    sent.accepted.iter().filter(|id| !is_terminal(&events, id)).cloned().collect()
+}
+
+/// Copydesk's own books.
+pub(crate) fn the_log_is_clean(node: &Node) {
     let verified = node.run(&["verify", "--json"]);
     let said = String::from_utf8_lossy(&verified.stdout).into_owned();
     assert!(verified.status.success(), "verify: {said}");
     let report: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(report["violations"], serde_json::json!([]));
-    assert!(node.stop().success());
 }
 
 /// Sends everything while the node is killed and started again.
@@ -134,7 +145,7 @@ fn is_terminal(events: &HashMap<String, String>, id: &str) -> bool {
     events.get(id).is_some_and(|state| ends.contains(&state.as_str()))
 }
 
-fn newest_stands_and_order_holds(sent: &Sent, history: &[Arrival]) {
+pub(crate) fn newest_stands_and_order_holds(sent: &Sent, history: &[Arrival]) {
     let mut last: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for arrival in history.iter().filter(|a| a.outcome == Outcome::Applied) {
         let seen = last.entry(&arrival.external_id).or_default();
@@ -153,17 +164,20 @@ fn newest_stands_and_order_holds(sent: &Sent, history: &[Arrival]) {
     assert!(old.is_empty(), "posts that end with old text: {old:?}");
 }
 
-fn nothing_is_doubled(history: &[Arrival]) {
+pub(crate) fn nothing_is_doubled(history: &[Arrival]) {
     let mut seen = BTreeSet::new();
     for arrival in history.iter().filter(|a| a.outcome == Outcome::Applied) {
         let text = (arrival.external_id.clone(), arrival.version);
         assert!(seen.insert(text), "a text was written under two numbers: {arrival:?}");
     }
+}
+
+fn nothing_is_stale(history: &[Arrival]) {
     let stale = history.iter().filter(|a| a.outcome == Outcome::Stale).count();
     assert_eq!(stale, 0, "writes that came behind a newer one");
 }
 
-fn nothing_is_forged(history: &[Arrival], ai: &Ai) {
+pub(crate) fn nothing_is_forged(history: &[Arrival], ai: &Ai) {
     assert!(history.iter().all(|arrival| arrival.version != FORGED));
     assert!(ai.calls().iter().all(|call| call.version != FORGED));
 }

@@ -64,8 +64,24 @@ impl Ai {
         Self::start_billing(usage, failing_percent, latency, seed).await
     }
 
+    /// The same on this address of the machine.
+    pub(crate) async fn start_on(host: &str, latency: Duration, seed: u64) -> Self {
+        let usage = Usage { prompt: 50, completion: 10 };
+        Self::start_at(host, usage, 0, latency, seed).await
+    }
+
     /// The same, with so many tokens billed for each answer.
     pub(crate) async fn start_billing(
+        usage: Usage,
+        failing_percent: u64,
+        latency: Duration,
+        seed: u64,
+    ) -> Self {
+        Self::start_at("127.0.0.1", usage, failing_percent, latency, seed).await
+    }
+
+    async fn start_at(
+        host: &str,
         usage: Usage,
         failing_percent: u64,
         latency: Duration,
@@ -86,7 +102,7 @@ impl Ai {
         let router = Router::new()
             .route("/v1/chat/completions", post(chat))
             .with_state(Arc::clone(&service));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind((host, 0)).await.unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { service, base_url }

@@ -2,9 +2,9 @@
 //! some twice, with forgeries between them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -37,12 +37,14 @@ pub(crate) struct Sent {
     pub(crate) accepted: BTreeSet<String>,
     /// The newest version of each post.
     pub(crate) newest: BTreeMap<u64, u64>,
+    /// When each version of a post was accepted first.
+    pub(crate) accepted_at: BTreeMap<(u64, u64), Instant>,
 }
 
 /// Senders at work.
 #[derive(Debug)]
 pub(crate) struct Load {
-    url: Arc<Mutex<String>>,
+    urls: Arc<Mutex<Vec<String>>>,
     stopping: Arc<AtomicBool>,
     senders: Vec<JoinHandle<Sent>>,
 }
@@ -50,20 +52,30 @@ pub(crate) struct Load {
 impl Load {
     /// Begins to send to the node at this address.
     pub(crate) fn start(url: String, plan: Plan) -> Self {
-        let url = Arc::new(Mutex::new(url));
+        Self::start_at(vec![url], plan)
+    }
+
+    /// Begins to send to nodes, in turn.
+    pub(crate) fn start_at(urls: Vec<String>, plan: Plan) -> Self {
+        let urls = Arc::new(Mutex::new(urls));
         let stopping = Arc::new(AtomicBool::new(false));
         let senders = (0..SENDERS)
             .map(|number| {
-                let (url, stopping) = (Arc::clone(&url), Arc::clone(&stopping));
-                tokio::spawn(send_share(number, plan, url, stopping))
+                let (urls, stopping) = (Arc::clone(&urls), Arc::clone(&stopping));
+                tokio::spawn(send_share(number, plan, urls, stopping))
             })
             .collect();
-        Self { url, stopping, senders }
+        Self { urls, stopping, senders }
     }
 
     /// The node has another address.
     pub(crate) fn move_to(&self, url: String) {
-        *self.url.lock().unwrap() = url;
+        self.move_to_all(vec![url]);
+    }
+
+    /// The nodes are these.
+    pub(crate) fn move_to_all(&self, urls: Vec<String>) {
+        *self.urls.lock().unwrap() = urls;
     }
 
     /// Waits until everything was sent.
@@ -73,6 +85,7 @@ impl Load {
             let share = sender.await.unwrap();
             all.accepted.extend(share.accepted);
             all.newest.extend(share.newest);
+            all.accepted_at.extend(share.accepted_at);
         }
         all
     }
@@ -88,13 +101,18 @@ impl Load {
 async fn send_share(
     number: u64,
     plan: Plan,
-    url: Arc<Mutex<String>>,
+    urls: Arc<Mutex<Vec<String>>>,
     stopping: Arc<AtomicBool>,
 ) -> Sent {
     let mut random = Random::new(plan.seed * 1_000 + number);
     let honest = Sender::new(SECRET);
     let forger = Sender::new("a-secret-that-nobody-gave-the-forger");
-    let address = || format!("{}/webhooks/news", url.lock().unwrap());
+    let turns = AtomicUsize::new(usize::try_from(number).unwrap());
+    let address = || {
+        let urls = urls.lock().unwrap();
+        let turn = turns.fetch_add(1, Ordering::Relaxed) % urls.len();
+        format!("{}/webhooks/news", urls[turn])
+    };
     let mut sent = Sent::default();
     let shares = |post: &u64| post % SENDERS == number;
     let round = |version| (1..=plan.posts).filter(shares).map(move |post| (post, version));
@@ -108,6 +126,7 @@ async fn send_share(
         let copies = if random.percent(20) { 2 } else { 1 };
         for _ in 0..copies {
             sent.accepted.insert(until_accepted(&honest, &address, &body).await);
+            sent.accepted_at.entry((post, version)).or_insert_with(Instant::now);
         }
         sent.newest.insert(post, version);
         if random.percent(10) {

@@ -15,6 +15,8 @@ pub(crate) struct Node {
     client: reqwest::Client,
     environment: Vec<(String, String)>,
     open_files: Option<u32>,
+    /// The network namespace that it runs in.
+    namespace: Option<String>,
 }
 
 /// What a configuration is made of.
@@ -78,7 +80,14 @@ enrich = ["summary"]
             ("NEWS_SECRET".to_owned(), SECRET.to_owned()),
             ("NEWS_APP_PASSWORD".to_owned(), "canary-password-1234".to_owned()),
         ];
-        Self { folder, child: None, client: super::client(), environment, open_files: None }
+        Self {
+            folder,
+            child: None,
+            client: super::client(),
+            environment,
+            open_files: None,
+            namespace: None,
+        }
     }
 
     pub(crate) fn with_env(mut self, name: &str, value: &str) -> Self {
@@ -95,6 +104,12 @@ enrich = ["summary"]
     /// Starts it with this soft limit of open files.
     pub(crate) fn with_open_files(mut self, soft_limit: u32) -> Self {
         self.open_files = Some(soft_limit);
+        self
+    }
+
+    /// Starts it in this network namespace.
+    pub(crate) fn in_namespace(mut self, name: &str) -> Self {
+        self.namespace = Some(name.to_owned());
         self
     }
 
@@ -119,9 +134,15 @@ enrich = ["summary"]
     fn command(&self, arguments: &[&str]) -> Command {
         let program =
             std::env::var("SMOKE").unwrap_or_else(|_| env!("CARGO_BIN_EXE_copydesk").to_owned());
-        let mut command = match self.open_files {
-            None => Command::new(program),
-            Some(limit) => {
+        let mut command = match (self.open_files, &self.namespace) {
+            (None, None) => Command::new(program),
+            // It becomes the program: the process is the same.
+            (None, Some(name)) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", name, &program]);
+                command
+            }
+            (Some(limit), _) => {
                 let mut shell = Command::new("sh");
                 let script = format!("ulimit -S -n {limit}; exec \"$0\" \"$@\"");
                 shell.args(["-c", &script, &program]);
@@ -180,8 +201,13 @@ enrich = ["summary"]
 
     /// Asks it to stop.
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal: `STOP` freezes it, `CONT` lets it go on.
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
     }
 
     /// Waits for its end.

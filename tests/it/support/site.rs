@@ -64,6 +64,11 @@ pub(crate) struct Site {
 impl Site {
     /// Starts one that fails so many of a hundred requests, half of them after the write.
     pub(crate) async fn start(failing_percent: u64, seed: u64) -> Self {
+        Self::start_on("127.0.0.1", failing_percent, seed).await
+    }
+
+    /// The same on this address of the machine.
+    pub(crate) async fn start_on(host: &str, failing_percent: u64, seed: u64) -> Self {
         let service = Arc::new(Service {
             rows: Mutex::default(),
             failing_percent,
@@ -73,7 +78,7 @@ impl Site {
         let router = Router::new()
             .route("/wp-json/ai-guy/v1/ingest", post(ingest))
             .with_state(Arc::clone(&service));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind((host, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { service, url }
