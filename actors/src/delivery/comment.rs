@@ -20,8 +20,9 @@ use super::message::{Write, WriteOutcome};
 use super::transport::{ANSWER_BYTES_MAX, Place, Request};
 use super::way::Way;
 
-/// What WordPress shows of a comment to whoever may edit it.
-const QUERY: &str = "context=edit&_fields=id,status,author_name,content.raw";
+/// What WordPress shows of a comment to whoever may edit it. Unlike a post's, its `content` is given
+/// whole or not at all.
+const QUERY: &str = "context=edit&_fields=id,status,author_name,content";
 
 #[derive(Debug, Deserialize)]
 struct CoreComment {
@@ -72,7 +73,7 @@ impl SiteClient {
         write: &Write,
     ) -> Result<WriteOutcome, Failure> {
         let (field, judgement) = judgement_of(write)?;
-        match way {
+        let outcome = match way {
             // It takes a comment's field as it takes a post's.
             Way::Plugin => self.write_plugin(write).await,
             // Only the plugin has a place for a suggestion.
@@ -81,7 +82,11 @@ impl SiteClient {
             }
             Way::Core => self.judge_by_core(id, write, field, judgement).await,
             Way::Ingest => self.write_ingest(write).await,
-        }
+        };
+        // There is no comment to read: the new words come with an event of their own.
+        let outcome = outcome?;
+        let is_edited = matches!(outcome, WriteOutcome::Changed { .. });
+        Ok(if is_edited { left_alone(field) } else { outcome })
     }
 
     async fn judge_by_core(

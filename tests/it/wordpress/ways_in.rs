@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::site::WordPress;
 use crate::support::eventually;
+use crate::support::node::SECRET;
+use crate::support::sender::Sender;
 
 /// An AI service that finds casinos everywhere they are.
 async fn judge() -> String {
@@ -99,6 +101,39 @@ async fn comments_are_moderated_and_never_silently() {
         &[&spam.to_string(), &good.to_string()],
     );
     assert_eq!(rows.as_array().unwrap().len(), 2, "{rows}");
+    assert!(node.stop().success());
+}
+
+/// Without the plugin's routes an editor's application password sets the status. What a person has
+/// decided since the event stands.
+#[tokio::test(flavor = "multi_thread")]
+async fn comments_are_moderated_by_wordpress_itself_too() {
+    let wordpress = WordPress::alone().await;
+    let provider =
+        format!("kind = \"openai\"\nbase_url = \"{}\"\nmodel = \"judge-1\"", judge().await);
+    let mut node = wordpress.node_with("embedded", "core", &provider, MODERATION);
+    let url = format!("{}/webhooks/news", node.start().await);
+    let post = wordpress.publish("A post about the ferry.", "");
+    let text = "Play roulette at my casino!";
+    let ends = async |id: u64, seen: &str| {
+        let event = json!({
+            "event": "comment.created", "post_id": post, "idempotency_key": format!("c-{id}"),
+            "comment": { "id": id, "status": seen, "author_name": "Ann", "content": text },
+        });
+        assert_eq!(Sender::new(SECRET).send(&url, &event).await.unwrap().0, 202);
+        node.quiet().await;
+        let events = node.get("/events?limit=1").await;
+        let end = events["rows"][0]["state"].as_str().unwrap().to_owned();
+        (end, state(&wordpress, id)[0].as_str().unwrap().to_owned())
+    };
+    let spam = ends(comment(&wordpress, post, text), "hold").await;
+    assert_eq!(spam, ("applied".to_owned(), "spam".to_owned()));
+    let approved = comment(&wordpress, post, text);
+    wordpress.eval("wp_set_comment_status((int) $args[0], 'approve');", &[&approved.to_string()]);
+    assert_eq!(ends(approved, "hold").await, ("kept".to_owned(), "1".to_owned()));
+    let edited = comment(&wordpress, post, "Play roulette with me, Ann");
+    // What was judged is not what stands there.
+    assert_eq!(ends(edited, "hold").await, ("kept".to_owned(), "0".to_owned()));
     assert!(node.stop().success());
 }
 
