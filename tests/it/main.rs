@@ -11,6 +11,7 @@ mod cluster;
 mod corpus;
 mod crash;
 mod own_events;
+mod partition;
 mod pipeline;
 mod prometheus;
 mod scenarios;

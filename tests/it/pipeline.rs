@@ -79,6 +79,18 @@ pub(crate) fn node_between(log: &str, site: &Site, ai: &Ai) -> Node {
 /// The zeros, once nothing waits any more: by what the site and the AI service saw, and by
 /// Copydesk's own books.
 pub(crate) async fn all_is_well(node: &mut Node, sent: &Sent, history: &[Arrival], ai: &Ai) {
+    let repeats = all_is_well_but_repeats(node, sent, history, ai).await;
+    assert_eq!(repeats, [""; 0], "asked about after its answer");
+    assert!(node.stop().success());
+}
+
+/// The same, and which texts were asked about after their answers.
+pub(crate) async fn all_is_well_but_repeats(
+    node: &Node,
+    sent: &Sent,
+    history: &[Arrival],
+    ai: &Ai,
+) -> Vec<String> {
     let missing = open_events(node, sent).await;
     assert!(missing.is_empty(), "{} accepted events have no end: {missing:?}", missing.len());
     newest_stands_and_order_holds(sent, history);
@@ -86,9 +98,8 @@ pub(crate) async fn all_is_well(node: &mut Node, sent: &Sent, history: &[Arrival
     nothing_is_stale(history);
     nothing_is_forged(history, ai);
     each_event_is_one_trace(history, ai);
-    nothing_is_paid_twice(node, ai).await;
     the_log_is_clean(node);
-    assert!(node.stop().success());
+    paid_twice(node, ai).await
 }
 
 /// Accepted events that have no end.
@@ -197,8 +208,9 @@ fn each_event_is_one_trace(history: &[Arrival], ai: &Ai) {
     }
 }
 
-/// No call is made about a text after its answer was recorded.
-async fn nothing_is_paid_twice(node: &Node, ai: &Ai) {
+/// Texts about which a call was made after the answer was recorded.
+async fn paid_twice(node: &Node, ai: &Ai) -> Vec<String> {
+    let mut found = Vec::new();
     let mut calls: HashMap<(u64, u64), Vec<i64>> = HashMap::new();
     for call in ai.calls().iter().filter(|call| call.answered) {
         calls.entry((call.post, call.version)).or_default().push(call.at_ms);
@@ -219,10 +231,11 @@ async fn nothing_is_paid_twice(node: &Node, ai: &Ai) {
             calls.iter().filter(|((p, _), _)| *p == post).map(|((_, v), at)| (*v, at)).collect();
         versions.sort_unstable();
         for ((version, at), recorded) in versions.iter().zip(&answered) {
-            let late = at.iter().filter(|at| *at > recorded).count();
-            assert_eq!(late, 0, "post {post} v{version} was asked about after its answer");
+            let late = at.iter().filter(|at| *at > recorded);
+            found.extend(late.map(|_| format!("post {post} v{version}")));
         }
     }
+    found
 }
 
 /// A node that is asked to stop under load finishes in order and loses nothing.

@@ -18,7 +18,8 @@ use crate::pipeline::{all_is_well, node_between};
 use crate::support::ai::Ai;
 use crate::support::disk::SmallDisk;
 use crate::support::load::{Load, Plan};
-use crate::support::node::Node;
+use crate::support::node::{Node, SECRET};
+use crate::support::sender::{Sender, update};
 use crate::support::site::Site;
 use crate::support::{Random, eventually, now_ms};
 
@@ -202,7 +203,7 @@ impl Soak {
         self.disk.resize(CRAMPED);
         let ready = format!("{}/readyz", self.url);
         let client = crate::support::client();
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        self.until_answered(503).await;
         self.disk.resize(ROOMY);
         eventually("the node is ready again", async || {
             client.get(&ready).send().await.ok().filter(|answer| answer.status().is_success())
@@ -220,7 +221,19 @@ impl Soak {
                 crowd.push(stream);
             }
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.until_answered(202).await;
+    }
+
+    /// Sends one event of a post of its own until it is answered so.
+    async fn until_answered(&self, wanted: u16) {
+        let sender = Sender::new(SECRET);
+        let url = format!("{}/webhooks/news", self.url);
+        eventually("an event is answered as it must be", async || {
+            let version = u64::try_from(now_ms()).unwrap();
+            let body = update(9_000, version, &format!("soak-{version}"));
+            sender.send(&url, &body).await.filter(|(status, _)| *status == wanted)
+        })
+        .await;
     }
 
     /// I21: never a wrong record. Refused, or in a place that nobody reads any more.

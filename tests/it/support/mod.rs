@@ -4,6 +4,7 @@
 pub(crate) mod ai;
 pub(crate) mod disk;
 pub(crate) mod load;
+pub(crate) mod machines;
 pub(crate) mod node;
 pub(crate) mod otlp;
 pub(crate) mod sender;
