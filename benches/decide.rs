@@ -106,5 +106,7 @@ fn policy() -> Policy {
             asks_per_hour_max: u32::MAX,
         },
         suggests: false,
+        subscriptions: Arc::default(),
+        closed: None,
     }
 }

@@ -32,6 +32,7 @@ pub mod sequencer;
     reason = "a failed helper is a failed test, which says what it did; an oracle looks at few kinds of events"
 )]
 mod sim;
+pub mod subscribers;
 pub mod telemetry;
 pub mod treasury;
 mod watch;

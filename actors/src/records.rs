@@ -361,6 +361,7 @@ pub fn summarise(state: &PostState, wake_at: Option<Timestamp>, events: u64) -> 
         state: stage(state).to_owned(),
         wake_at_ms: wake_at.map_or(0, |t| t.0),
         events,
+        owed: count(state.owed.len()),
     }
 }
 

@@ -27,6 +27,7 @@ use crate::enrichment::recipe::Recipe;
 use crate::ledger::LedgerMessage;
 use crate::records::Intake;
 use crate::sequencer::Remembered;
+use crate::subscribers::{self, Roster};
 use crate::telemetry::Telemetry;
 use crate::treasury::TreasuryMessage;
 
@@ -64,6 +65,8 @@ pub struct World {
     pub sites: HashMap<SiteId, ActorRef<DeliveryMessage>>,
     /// Those of them where editors may see suggestions, and how events ended.
     pub suggesting: HashSet<SiteId>,
+    /// Who is told how events end.
+    pub subscribers: Arc<Roster>,
     /// What operators hold at present.
     pub holds: ArcSwap<Holds>,
     /// How tries are spaced and counted.
@@ -115,13 +118,21 @@ impl World {
     /// What decisions about a post are given to know at present.
     #[must_use]
     pub fn policy(&self, key: &PostKey) -> Policy {
+        let (plans, closed) = match key.subscriber().map(|id| self.subscribers.admits(id)) {
+            None => (Arc::clone(&self.plans), None),
+            Some((true, closed)) => (subscribers::plans(), closed),
+            // What waits for one that was removed ends as work of a route that was.
+            Some((false, _)) => (Arc::default(), None),
+        };
         Policy {
             key: key.clone(),
-            plans: Arc::clone(&self.plans),
+            plans,
             holds: self.holds.load_full(),
             budgets_changed_at: Timestamp(self.budgets_changed_at.load(Ordering::Relaxed)),
             tries: self.tries,
-            suggests: self.suggesting.contains(&key.site),
+            suggests: self.suggesting.contains(&key.site) && key.subscriber().is_none(),
+            subscriptions: self.subscribers.subscriptions(),
+            closed,
         }
     }
 

@@ -1,4 +1,5 @@
-//! Whose turn it is: a queue in which live work goes before backfill, and sites take turns.
+//! Whose turn it is: a queue in which live work goes before backfill, and sites (or whatever else
+//! has items) take turns.
 //!
 //! - Of one site and one lane, first in is first out.
 //! - Sites of a lane take turns, one item each, so that one site's import cannot hold up another's.
@@ -6,6 +7,7 @@
 //!   so that neither starves.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 
 use copydesk_proto::SiteId;
 
@@ -17,22 +19,22 @@ pub const BACKFILL_EVERY: u32 = 16;
 
 /// The queue.
 #[derive(Debug)]
-pub struct FairQueue<T> {
-    live: Turns<T>,
-    backfill: Turns<T>,
+pub struct FairQueue<T, K = SiteId> {
+    live: Turns<T, K>,
+    backfill: Turns<T, K>,
     /// Live turns since backfill's last one.
     live_turns: u32,
 }
 
-impl<T> Default for FairQueue<T> {
+impl<T, K> Default for FairQueue<T, K> {
     fn default() -> Self {
         Self { live: Turns::default(), backfill: Turns::default(), live_turns: 0 }
     }
 }
 
-impl<T> FairQueue<T> {
+impl<T, K: Clone + Eq + Hash> FairQueue<T, K> {
     /// Adds an item behind its site's others of the same lane.
-    pub fn push(&mut self, site: &SiteId, lane: Lane, item: T) {
+    pub fn push(&mut self, site: &K, lane: Lane, item: T) {
         match lane {
             Lane::Live => self.live.push(site, item),
             Lane::Backfill => self.backfill.push(site, item),
@@ -55,7 +57,7 @@ impl<T> FairQueue<T> {
     }
 
     /// The same among the sites that may have a turn; the others keep their places.
-    pub fn pop_of(&mut self, may: impl Fn(&SiteId) -> bool) -> Option<T> {
+    pub fn pop_of(&mut self, may: impl Fn(&K) -> bool) -> Option<T> {
         if self.next_is_backfill()
             && let Some(item) = self.backfill.pop_of(&may)
         {
@@ -84,20 +86,20 @@ impl<T> FairQueue<T> {
 
 /// Sites in turn. A site leaves the round with its last item, so this holds what waits and no more.
 #[derive(Debug)]
-struct Turns<T> {
-    items: HashMap<SiteId, VecDeque<T>>,
-    round: VecDeque<SiteId>,
+struct Turns<T, K> {
+    items: HashMap<K, VecDeque<T>>,
+    round: VecDeque<K>,
     len: usize,
 }
 
-impl<T> Default for Turns<T> {
+impl<T, K> Default for Turns<T, K> {
     fn default() -> Self {
         Self { items: HashMap::new(), round: VecDeque::new(), len: 0 }
     }
 }
 
-impl<T> Turns<T> {
-    fn push(&mut self, site: &SiteId, item: T) {
+impl<T, K: Clone + Eq + Hash> Turns<T, K> {
+    fn push(&mut self, site: &K, item: T) {
         self.len += 1;
         if let Some(items) = self.items.get_mut(site) {
             items.push_back(item);
@@ -111,7 +113,7 @@ impl<T> Turns<T> {
         self.items.get(self.round.front()?)?.front()
     }
 
-    fn pop_of(&mut self, may: impl Fn(&SiteId) -> bool) -> Option<T> {
+    fn pop_of(&mut self, may: impl Fn(&K) -> bool) -> Option<T> {
         let place = self.round.iter().position(may)?;
         let site = self.round.remove(place)?;
         let items = self.items.get_mut(&site)?;

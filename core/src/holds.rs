@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use copydesk_proto::{EnrichmentId, PostKey, ProviderId, RouteId, SiteId, SourceId, Timestamp};
+use copydesk_proto::{
+    EnrichmentId, PostKey, ProviderId, RouteId, SiteId, SourceId, SubscriberId, Timestamp,
+};
 
 use crate::limits::{HOLD_TEXT_CHARS_MAX, HOLDS_MAX};
 
@@ -23,6 +25,8 @@ pub enum HoldScope {
     Enrichment(EnrichmentId),
     /// Everything that took a route.
     Route(RouteId),
+    /// Every notice to a subscriber.
+    Subscriber(SubscriberId),
     /// One post.
     Post(PostKey),
     /// Every write to WordPress; posts are read and enriched all the same.
@@ -33,7 +37,7 @@ pub enum HoldScope {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a hold is on all, deliveries, site:<name>, source:<name>, provider:<name>, enrichment:<name>, \
-     route:<name> or post:<site>/<id>"
+     route:<name>, subscriber:<name> or post:<site>/<id>"
 )]
 pub struct UnknownScope;
 
@@ -46,6 +50,7 @@ impl fmt::Display for HoldScope {
             Self::Provider(id) => write!(f, "provider:{id}"),
             Self::Enrichment(id) => write!(f, "enrichment:{id}"),
             Self::Route(id) => write!(f, "route:{id}"),
+            Self::Subscriber(id) => write!(f, "subscriber:{id}"),
             Self::Post(key) => write!(f, "post:{key}"),
             Self::Deliveries => f.write_str("deliveries"),
         }
@@ -72,6 +77,7 @@ impl FromStr for HoldScope {
             "provider" => id(name).map(Self::Provider),
             "enrichment" => id(name).map(Self::Enrichment),
             "route" => id(name).map(Self::Route),
+            "subscriber" => id(name).map(Self::Subscriber),
             "post" => id(name).map(Self::Post),
             _ => Err(UnknownScope),
         }
@@ -175,7 +181,9 @@ mod tests {
             "provider:main",
             "enrichment:summary",
             "route:r1",
+            "subscriber:crm",
             "post:news/42",
+            "post:news/to-crm-42",
             "post:news/xaaaaaaaaaaaaaaaaaaaaaaaaaa",
         ] {
             assert_eq!(scope(text).to_string(), text);

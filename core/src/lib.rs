@@ -20,5 +20,6 @@ pub mod routes;
 pub mod sanitise;
 pub mod schedule;
 pub mod signature;
+pub mod subscribers;
 pub mod treasury;
 pub mod webhook;

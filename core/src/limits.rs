@@ -114,6 +114,24 @@ pub const PATTERN_COMPILED_BYTES_MAX: usize = 1024 * 1024;
 /// Longest quiet period or wait of coalescing: a day.
 pub const COALESCE_MS_MAX: u64 = 24 * 3_600 * 1_000;
 
+/// Subscribers there may be. Each holds a connection pool and a share of the places.
+pub const SUBSCRIBERS_MAX: usize = 100;
+/// Event patterns, matchers, sites or fields of one subscriber.
+pub const SUBSCRIBER_ITEMS_MAX: usize = 64;
+/// Waits after a notice's failures, in milliseconds: with the first try at once, ten tries over
+/// three days (Standard Webhooks 1.0.0, "Deliverability and reliability").
+pub const NOTICE_WAITS_MS: [u64; 9] = [
+    5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000, 50_400_000, 72_000_000,
+    86_400_000,
+];
+/// How long a subscriber may fail at every try before it is disabled: five days, which is longer
+/// than a weekend and longer than one notice is tried.
+pub const SUBSCRIBER_FAILING_MS: u64 = 5 * 24 * 3_600 * 1_000;
+/// How long it fails before the log is told since when; a restart forgets at most so much.
+pub const SUBSCRIBER_NOTED_MS: u64 = 3_600_000;
+/// Run ends of one post whose notices are not in the log yet; past it no further run begins.
+pub const OWED_MAX: usize = 16;
+
 /// Holds in force at once.
 pub const HOLDS_MAX: usize = 10_000;
 /// Longest reason or name on a hold, in characters.
@@ -140,6 +158,7 @@ pub const ANSWER_ITEMS_MAX: usize = 20;
 pub const ANSWER_TERM_CHARS_MAX: usize = 60;
 
 const _: () = assert!(URI_BYTES_MAX < HEAD_BYTES_MAX);
+const _: () = assert!(SUBSCRIBER_NOTED_MS < SUBSCRIBER_FAILING_MS);
 const _: () = assert!(EXCERPT_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(HEAD_TIMEOUT_MS < BODY_TIMEOUT_MS && BODY_TIMEOUT_MS < IDLE_TIMEOUT_MS);
 const _: () = assert!(CONNECTIONS_PER_ADDRESS_MAX < CONNECTIONS_MAX);

@@ -44,6 +44,13 @@ impl fmt::Display for Pointer {
 }
 
 impl Pointer {
+    /// The keys it goes through, from the outside in.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        let path = self.text.split('/').skip(1);
+        path.map(|key| key.replace("~1", "/").replace("~0", "~")).collect()
+    }
+
     /// What stands there; `None` when nothing does.
     #[must_use]
     pub fn find<'f>(&self, fields: &'f Map<String, Value>) -> Option<&'f Value> {

@@ -101,18 +101,28 @@ names! {
     RouteId,
     /// One of the processes that share a log.
     NodeName,
+    /// Someone who is told how events end.
+    SubscriberId,
 }
 
-/// One item of a site: a WordPress post by number, or a foreign item by the hash of its id.
+/// One item of a site: a WordPress post by number, a foreign item by the hash of its id, or what a
+/// subscriber is told about either.
 ///
-/// Its text form is safe in a log subject: decimal digits, or `x` and 26 base32 characters
-/// (the first 16 bytes of SHA-256 over the foreign id).
+/// Its text form is safe in a log subject: decimal digits; `x` and 26 base32 characters (the first
+/// 16 bytes of SHA-256 over the foreign id); or `to-<subscriber>-` and one of these.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PostId {
     /// `wp_posts.ID`, 1 to 2^63 - 1.
     Number(u64),
     /// A foreign id, hashed.
     External([u8; 16]),
+    /// The notices to one subscriber about one item, which is none of this kind.
+    Notices {
+        /// Who is told.
+        to: SubscriberId,
+        /// About what.
+        of: Box<Self>,
+    },
 }
 
 impl PostId {
@@ -143,6 +153,7 @@ impl fmt::Display for PostId {
         match self {
             Self::Number(id) => write!(f, "{id}"),
             Self::External(head) => write!(f, "x{}", BASE32_NOPAD.encode(head).to_lowercase()),
+            Self::Notices { to, of } => write!(f, "to-{to}-{of}"),
         }
     }
 }
@@ -151,6 +162,12 @@ impl FromStr for PostId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
+        if let Some(notices) = text.strip_prefix("to-") {
+            // An item's own form has no dash, so the last one parts the two.
+            let (to, of) = notices.rsplit_once('-').ok_or(IdError::Post)?;
+            let of = Box::new(of.parse()?);
+            return Ok(Self::Notices { to: to.parse().map_err(|_| IdError::Post)?, of });
+        }
         if let Some(encoded) = text.strip_prefix('x') {
             let bytes = BASE32_NOPAD
                 .decode(encoded.to_uppercase().as_bytes())
@@ -172,6 +189,24 @@ pub struct PostKey {
     pub site: SiteId,
     /// The post within the site.
     pub post: PostId,
+}
+
+impl PostKey {
+    /// The key of the notices to a subscriber about this post.
+    #[must_use]
+    pub fn notices_to(&self, to: SubscriberId) -> Self {
+        let of = Box::new(self.post.clone());
+        Self { site: self.site.clone(), post: PostId::Notices { to, of } }
+    }
+
+    /// Who is told, when this is the key of notices.
+    #[must_use]
+    pub const fn subscriber(&self) -> Option<&SubscriberId> {
+        match &self.post {
+            PostId::Notices { to, of: _ } => Some(to),
+            PostId::Number(_) | PostId::External(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for PostKey {

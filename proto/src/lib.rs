@@ -15,7 +15,7 @@ pub mod v1 {
 
 pub use ids::{
     ContentHash, EXTERNAL_ID_BYTES_MAX, EnrichmentId, IdError, NAME_BYTES_MAX, NodeName, PostId,
-    PostKey, ProviderId, RouteId, SiteId, SourceId, Timestamp,
+    PostKey, ProviderId, RouteId, SiteId, SourceId, SubscriberId, Timestamp,
 };
 pub use trace::{TraceContext, TraceId};
 

@@ -15,8 +15,9 @@ use futures::stream::BoxStream;
 
 use super::{
     AttemptRow, BudgetRow, CostRow, Cursor, DeadLetterGroupRow, DeadLetterRow, EventRow,
-    FollowLine, HoldRow, JobOrder, JobPlanRow, JobResultRow, JobRow, NodeRow, PostRow, PostView,
-    ProviderRow, RouteRow, SentRow, SiteRow, SourceRow, Status, VerifyReport,
+    FollowLine, HoldRow, JobOrder, JobPlanRow, JobResultRow, JobRow, NewSubscriber, NodeRow,
+    NoticeAttemptRow, PostRow, PostView, ProviderRow, RouteRow, SentRow, SiteRow, SourceRow,
+    Status, SubscriberRequest, SubscriberView, VerifyReport,
 };
 
 /// Rows a list has when nothing is said.
@@ -90,6 +91,18 @@ pub trait Desk: Send + Sync + 'static {
     fn attempts(&self, post: PostKey) -> Asked<'_, Vec<AttemptRow>>;
     /// The nodes that share the log, by name; this one alone where none do.
     fn nodes(&self) -> Asked<'_, Vec<NodeRow>>;
+    /// Who is told how events end, by name, each with its last attempts.
+    fn subscribers(&self) -> Asked<'_, Vec<SubscriberView>>;
+    /// Adds a subscriber. Durable when answered; its secret is not shown again.
+    fn add_subscriber(&self, order: SubscriberRequest, act: Act) -> Asked<'_, NewSubscriber>;
+    /// Enables, disables or removes one. Durable when answered.
+    fn turn_subscriber(&self, id: String, turn: SubscriberTurn, act: Act) -> Asked<'_, ()>;
+    /// Gives an added one a new secret. Durable when answered.
+    fn rotate_subscriber(&self, id: String, act: Act) -> Asked<'_, String>;
+    /// Sends it a test notice.
+    fn ping_subscriber(&self, id: String) -> Asked<'_, NoticeAttemptRow>;
+    /// Sends notices of a time once more; how many.
+    fn replay_notices(&self, id: String, order: ReplayOrder, act: Act) -> Asked<'_, u64>;
     /// The WordPress sites, by name.
     fn sites(&self) -> Asked<'_, Vec<SiteRow>>;
     /// Who may send, by name.
@@ -146,6 +159,26 @@ pub enum JobTurn {
     Resume,
     /// It ends.
     Cancel,
+}
+
+/// What becomes of a subscriber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscriberTurn {
+    /// It is told.
+    Enable,
+    /// It is told nothing, and nothing is kept for it.
+    Disable,
+    /// It is forgotten.
+    Remove,
+}
+
+/// Which notices are sent once more, in milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplayOrder {
+    /// Not before.
+    pub since: i64,
+    /// Before.
+    pub until: i64,
 }
 
 /// Caps in millionths of a dollar; `None` is no limit.

@@ -18,6 +18,7 @@ mod policy;
 mod problem;
 mod rows;
 mod strict;
+mod subscriber_rows;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -26,13 +27,13 @@ pub use api::{AdminApi, AdminSettings, Unruled};
 pub use cursor::{BadCursor, Cursor};
 pub use desk::{
     Act, Asked, CapsOrder, Desk, DeskError, EventOrder, Filter, Following, JobTurn, Page,
-    ROWS_DEFAULT, ROWS_MAX, RedoOrder, TraceOf,
+    ROWS_DEFAULT, ROWS_MAX, RedoOrder, ReplayOrder, SubscriberTurn, TraceOf,
 };
 pub use job_rows::{AttemptRow, BudgetRow, CostRow, JobPlanRow, JobResultRow, JobRow};
 pub use nouns::{
     ActRequest, CapsRequest, CostList, DeadLetterList, EventList, EventRequest, Followed, HoldList,
-    HoldRequest, JobFilter, JobOrder, JobRequest, JobResultList, NewToken, PostList, RetryAnswer,
-    RetryProvider, RetryRequest, Rows, TokenRequest, TokenRow, Words,
+    HoldRequest, JobFilter, JobOrder, JobRequest, JobResultList, NewToken, PostList, ReplayRequest,
+    Replayed, RetryAnswer, RetryProvider, RetryRequest, Rows, TokenRequest, TokenRow, Words,
 };
 pub use openapi::document;
 use problem::Refusal;
@@ -41,4 +42,7 @@ pub use rows::{
     DeadLetterGroupRow, DeadLetterRow, EventRow, FollowLine, HoldRow, JourneyLine, KeyRow, NodeRow,
     PostRow, PostView, ProviderRow, RouteRow, ScheduleRow, SentRow, SiteRow, SourceRow, Status,
     TraceNodeRow, TraceRow, VerifyReport,
+};
+pub use subscriber_rows::{
+    NewSubscriber, NoticeAttemptRow, NoticeMatch, SubscriberRequest, SubscriberRow, SubscriberView,
 };

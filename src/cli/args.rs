@@ -12,6 +12,7 @@ use super::jobs::Jobs;
 use super::money::{BudgetsArgs, CostsArgs};
 use super::posts::Posts;
 use super::routes::RoutesArgs;
+use super::subscribers::Subscribers;
 use super::tokens::Tokens;
 use crate::config::{Scheme, SecretRef};
 
@@ -139,6 +140,9 @@ Examples:
     Budgets(BudgetsArgs),
     /// What AI calls cost, by site, model, field, …
     Costs(CostsArgs),
+    /// Who is told how events end: add, test, replay, enable, disable.
+    #[command(subcommand)]
+    Subscribers(Subscribers),
     /// Give and revoke tokens for the admin API.
     #[command(subcommand)]
     Tokens(Tokens),

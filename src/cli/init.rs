@@ -92,7 +92,15 @@ pub(super) fn template(args: &InitArgs, secret: &Path, password: &Path) -> Strin
         ("events = ", "events = [\"post.published\", \"post.updated\"]".to_owned()),
         ("enrich = ", "enrich = [\"summary\"]".to_owned()),
     ];
-    let line = |line: &str| {
+    let mut table = "";
+    let line = |line: &'static str| {
+        if line.starts_with("#[") {
+            table = line;
+        }
+        // Keys of the same names, which nobody needs to begin with.
+        if table.starts_with("#[subscribers.") {
+            return line.to_owned() + "\n";
+        }
         let example = line.strip_prefix('#').and_then(|rest| {
             filled.iter().find(|(start, _)| rest.starts_with(start)).map(|(_, text)| text.as_str())
         });

@@ -18,6 +18,7 @@ mod pages;
 mod posts;
 mod routes;
 pub(crate) mod send;
+mod subscribers;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -89,6 +90,7 @@ pub fn run(cli: Cli, env: &Environment, output: &Output) -> anyhow::Result<ExitC
         Command::Events(command) => asked(&load, env, async |c| command.run(&c, output).await),
         Command::Posts(command) => asked(&load, env, async |c| command.run(&c, output).await),
         Command::DeadLetters(command) => asked(&load, env, async |c| command.run(&c, output).await),
+        Command::Subscribers(command) => asked(&load, env, async |c| command.run(&c, output).await),
         Command::Tokens(command) => asked(&load, env, async |c| command.run(&c, output).await),
         Command::Jobs(command) => asked(&load, env, async |c| command.run(&c, output).await),
         Command::Budgets(args) => asked(&load, env, async |c| args.run(&c, output).await),

@@ -15,7 +15,7 @@ pub enum Tokens {
     /// Make a token. It is shown once and cannot be shown again.
     #[command(after_help = "\
 Roles: viewer (look), editor (also retry and drop), operator (also hold, release, bulk, verify),
-admin (also tokens)
+admin (also tokens, subscribers)
 
 Examples:
   copydesk tokens add grafana --role viewer

@@ -11,6 +11,7 @@ mod report;
 mod secrets;
 mod shape;
 mod source;
+mod subscriber;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -37,6 +38,7 @@ pub use source::{
     About, Body, CustomScheme, Encoding, Idempotency, Map, ScheduleTable, Scheme, Source,
     SourceSecret, UnknownEvents, Version,
 };
+pub use subscriber::Subscriber;
 pub use values::{Dollars, DollarsError, Price, PriceError, SecretRef, SecretRefError};
 
 /// The file every key is shown and explained in; parses to [`Config::default`].

@@ -255,12 +255,15 @@ pub struct Outbound {
     pub ports: Vec<u16>,
     /// Whether the addresses of the configuration file are judged, too.
     pub guard_configured: bool,
+    /// What the keys of subscribers are made of that come in through the API; a file in the data
+    /// folder when absent.
+    pub subscriber_key: Option<SecretRef>,
 }
 
 impl Default for Outbound {
     fn default() -> Self {
         let Rules { allow, http, ports } = Rules::default();
-        Self { allow, allow_http: http, ports, guard_configured: false }
+        Self { allow, allow_http: http, ports, guard_configured: false, subscriber_key: None }
     }
 }
 

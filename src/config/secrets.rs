@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use copydesk_core::signature::{Scheme, Secret};
+use copydesk_core::signature::{STANDARD_WEBHOOKS, Scheme, Secret, WP_RELAY};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{ConfigError, Environment, Loaded, Problem, SecretRef};
@@ -106,6 +106,19 @@ impl Loaded {
             if let Some(place) = &provider.api_key {
                 places.push((format!("providers.{name}.api_key"), place.clone(), None));
             }
+        }
+        for (name, subscriber) in &config.subscribers {
+            for (index, secret) in subscriber.secrets.iter().enumerate() {
+                let path = format!("subscribers.{name}.secrets[{index}].value");
+                places.push((path, secret.value.clone(), Some(STANDARD_WEBHOOKS.clone())));
+            }
+        }
+        if let Some(place) = &config.outbound.subscriber_key {
+            places.push((
+                "outbound.subscriber_key".to_owned(),
+                place.clone(),
+                Some(WP_RELAY.clone()),
+            ));
         }
         for (kind, list) in [("webhooks", &config.alerts.webhooks), ("slack", &config.alerts.slack)]
         {

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use copydesk_core::content::Field;
 use copydesk_core::routes::{Matcher, Pattern, RouteError, Test};
-use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId};
+use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId, SubscriberId};
 use serde::Deserialize;
 use url::Url;
 
 use super::archive::Archive;
 use super::process::{Admin, Alerts, Cluster, Http, Limits, Log, Outbound, Retention, Telemetry};
 use super::source::Source;
+use super::subscriber::Subscriber;
 use super::values::{
     Dollars, Price, SecretRef, duration, duration_or_off, from_text_opt, http_url, http_url_opt,
 };
@@ -53,6 +54,8 @@ pub struct Config {
     pub providers: BTreeMap<ProviderId, Provider>,
     /// AI jobs, by name.
     pub enrichments: BTreeMap<EnrichmentId, Enrichment>,
+    /// Who is told how events end, by name.
+    pub subscribers: BTreeMap<SubscriberId, Subscriber>,
     /// Which events ask for which enrichments; the first that matches counts.
     pub routes: Vec<Route>,
 }
@@ -75,6 +78,7 @@ impl Default for Config {
             sources: BTreeMap::new(),
             providers: BTreeMap::new(),
             enrichments: BTreeMap::new(),
+            subscribers: BTreeMap::new(),
             routes: Vec::new(),
         }
     }

@@ -113,6 +113,15 @@ fn the_examples_of_the_default_file_are_valid_and_say_the_defaults() {
         [enrichments.summary]
         recipe = "summary"
         field = "excerpt"
+        [outbound]
+        subscriber_key = "file:/etc/copydesk/subscriber.key"
+        [subscribers.crm]
+        url = "https://crm.example.org/hooks/copydesk"
+        secrets = [{ id = "k1", value = "env:CRM_SECRET" }]
+        match = [{ field = "/event/section", is = "sport" }]
+        fields = ["/post", "/results", "/event/title"]
+        [subscribers.archive]
+        folder = "/var/lib/copydesk/notices"
         [[routes]]
         name = "summaries"
         source = "news"
@@ -130,6 +139,8 @@ fn the_examples_of_the_default_file_are_valid_and_say_the_defaults() {
     assert_eq!(config.sources, bare.sources);
     assert_eq!(config.enrichments, bare.enrichments);
     assert_eq!(config.routes, bare.routes);
+    assert_eq!(config.subscribers, bare.subscribers);
+    assert_eq!(config.outbound, bare.outbound);
     let provider = &config.providers.values().next().unwrap();
     let bare = Provider::default();
     assert_eq!((provider.concurrency, provider.timeout), (bare.concurrency, bare.timeout));
@@ -151,6 +162,7 @@ fn the_default_file_names_every_key() {
         "[sites.a]\nzz = 1",
         "[sources.a]\nzz = 1",
         "[providers.a]\nzz = 1",
+        "[subscribers.a]\nzz = 1",
         "[enrichments.a]\nzz = 1",
         "[[routes]]\nzz = 1",
     ];

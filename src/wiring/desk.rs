@@ -28,16 +28,18 @@ use super::jobs::{self, job_row, not_done};
 use super::money::{attempt_row, budget_row, cost_rows, of_reach};
 use super::nodes;
 use super::rows::{
-    breaker_name, count, dead_letter_row, event_row, group_row, hold_row, journey_line, page,
-    place, post_filter, post_row,
+    breaker_name, count, dead_letter_row, event_row, group_row, hold_row, journey_line, known,
+    page, place, post_filter, post_row,
 };
 use super::sending;
 use super::shown::Shown;
+use super::subscribers;
 use crate::admin::{
     Act, Asked, AttemptRow, BudgetRow, CapsOrder, CostRow, Cursor, DeadLetterGroupRow,
     DeadLetterRow, Desk, DeskError, EventOrder, EventRow, Filter, FollowLine, Following, HoldRow,
-    JobOrder, JobPlanRow, JobResultRow, JobRow, JobTurn, NodeRow, Page, PostRow, PostView,
-    ProviderRow, RedoOrder, RouteRow, SentRow, SiteRow, SourceRow, Status, TraceOf, VerifyReport,
+    JobOrder, JobPlanRow, JobResultRow, JobRow, JobTurn, NewSubscriber, NodeRow, NoticeAttemptRow,
+    Page, PostRow, PostView, ProviderRow, RedoOrder, ReplayOrder, RouteRow, SentRow, SiteRow,
+    SourceRow, Status, SubscriberRequest, SubscriberTurn, SubscriberView, TraceOf, VerifyReport,
 };
 use crate::config::{Config, Scheme};
 
@@ -93,21 +95,6 @@ impl NodeDesk {
         let dead = dead.ok_or(DeskError::NotFound)?;
         let plan: Vec<_> = dead.run.steps.iter().map(|step| &step.plan).collect();
         jobs::redo(order, &plan)
-    }
-
-    /// A hold on what the configuration does not name would hold nothing.
-    fn known(&self, scope: &HoldScope) -> Result<(), DeskError> {
-        let world = self.office.world();
-        let known = match scope {
-            HoldScope::All | HoldScope::Deliveries => true,
-            HoldScope::Site(site) => world.sites.contains_key(site),
-            HoldScope::Source(source) => world.sources.contains_key(source),
-            HoldScope::Provider(provider) => world.providers.contains_key(provider),
-            HoldScope::Enrichment(enrichment) => world.enrichments.contains_key(enrichment),
-            HoldScope::Route(route) => world.plans.contains_key(route),
-            HoldScope::Post(post) => world.sites.contains_key(&post.site),
-        };
-        if known { Ok(()) } else { Err(DeskError::NotFound) }
     }
 
     async fn provider_rows(&self) -> Vec<ProviderRow> {
@@ -284,7 +271,7 @@ impl Desk for NodeDesk {
             if let Some(there) = self.office.holds().into_iter().find(|h| h.scope == scope) {
                 return Ok(hold_row(there));
             }
-            self.known(&scope)?;
+            known(self.office.world(), &scope)?;
             let hold = Hold::new(scope, &act.by, &act.reason, World::now());
             self.office.hold(hold.clone()).await.map_err(not_held)?;
             Ok(hold_row(hold))
@@ -415,6 +402,30 @@ impl Desk for NodeDesk {
             Ok(nodes::node_rows(self.office.world(), self.cluster.as_deref(), self.started_at))
         }
         .boxed()
+    }
+
+    fn subscribers(&self) -> Asked<'_, Vec<SubscriberView>> {
+        future::ready(Ok(subscribers::views(&self.office))).boxed()
+    }
+
+    fn add_subscriber(&self, order: SubscriberRequest, act: Act) -> Asked<'_, NewSubscriber> {
+        subscribers::add(&self.office, order, act).boxed()
+    }
+
+    fn turn_subscriber(&self, id: String, turn: SubscriberTurn, act: Act) -> Asked<'_, ()> {
+        subscribers::turn(&self.office, id, turn, act).boxed()
+    }
+
+    fn rotate_subscriber(&self, id: String, act: Act) -> Asked<'_, String> {
+        subscribers::rotate(&self.office, id, act).boxed()
+    }
+
+    fn ping_subscriber(&self, id: String) -> Asked<'_, NoticeAttemptRow> {
+        subscribers::ping(&self.office, id).boxed()
+    }
+
+    fn replay_notices(&self, id: String, order: ReplayOrder, act: Act) -> Asked<'_, u64> {
+        subscribers::replay(&self.office, id, order, act).boxed()
     }
 
     fn sites(&self) -> Asked<'_, Vec<SiteRow>> {

@@ -12,6 +12,7 @@ mod rows;
 mod sending;
 mod settings;
 mod shown;
+mod subscribers;
 
 pub use cluster::cluster_settings;
 pub use desk::{NodeDesk, verify_log};

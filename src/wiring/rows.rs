@@ -1,13 +1,14 @@
 //! Rows of the log as the API's JSON has them.
 
+use copydesk_actors::World;
 use copydesk_actors::desk::journey;
 use copydesk_actors::desk::query::{self, PostFilter};
 use copydesk_core::breaker::BreakerState;
-use copydesk_core::holds::Hold;
+use copydesk_core::holds::{Hold, HoldScope};
 
 use crate::admin::{
-    Cursor, DeadLetterGroupRow, DeadLetterRow, EventRow, Filter, HoldRow, JourneyLine, Page,
-    PostRow,
+    Cursor, DeadLetterGroupRow, DeadLetterRow, DeskError, EventRow, Filter, HoldRow, JourneyLine,
+    Page, PostRow,
 };
 
 pub(super) fn count(number: usize) -> u64 {
@@ -104,4 +105,19 @@ pub(super) fn journey_line(line: journey::JourneyLine) -> JourneyLine {
 
 pub(super) fn hold_row(hold: Hold) -> HoldRow {
     HoldRow { scope: hold.scope.to_string(), by: hold.by, reason: hold.reason, at: hold.at.0 }
+}
+
+/// A hold on what the configuration does not name would hold nothing.
+pub(super) fn known(world: &World, scope: &HoldScope) -> Result<(), DeskError> {
+    let known = match scope {
+        HoldScope::All | HoldScope::Deliveries => true,
+        HoldScope::Site(site) => world.sites.contains_key(site),
+        HoldScope::Source(source) => world.sources.contains_key(source),
+        HoldScope::Provider(provider) => world.providers.contains_key(provider),
+        HoldScope::Enrichment(enrichment) => world.enrichments.contains_key(enrichment),
+        HoldScope::Route(route) => world.plans.contains_key(route),
+        HoldScope::Subscriber(subscriber) => world.subscribers.get(subscriber).is_some(),
+        HoldScope::Post(post) => world.sites.contains_key(&post.site),
+    };
+    if known { Ok(()) } else { Err(DeskError::NotFound) }
 }

@@ -17,6 +17,7 @@ mod prometheus;
 mod scenarios;
 mod soak;
 mod sources;
+mod subscribers;
 #[expect(dead_code, reason = "the benches use the rest")]
 mod support;
 mod tidy;

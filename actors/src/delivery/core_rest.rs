@@ -109,7 +109,7 @@ fn missing(field: &Field) -> Failure {
 fn route_of(key: &PostKey) -> Result<String, Failure> {
     match key.post {
         PostId::Number(id) => Ok(format!("/wp/v2/posts/{id}")),
-        PostId::External(_) => Err(fault::terminal(
+        PostId::External(_) | PostId::Notices { .. } => Err(fault::terminal(
             "not_a_wordpress_post",
             "the item has a foreign id and no post number: it needs Copydesk's plugin, or \
              delivery = \"ingest\"",

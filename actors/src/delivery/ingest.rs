@@ -73,7 +73,7 @@ pub(super) fn item_of(write: &Write) -> Result<Value, Failure> {
     let external_id = match (&write.external_id, &write.key.post) {
         (Some(id), _) => id.clone(),
         (None, PostId::Number(id)) => id.to_string(),
-        (None, PostId::External(_)) => {
+        (None, PostId::External(_) | PostId::Notices { .. }) => {
             return Err(fault::terminal(
                 "external_id_missing",
                 "the item's foreign id is not known any more, so the ingest route cannot find it",

@@ -35,7 +35,7 @@ mod unauthorized;
 mod way;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use actor::{DeliveryActor, deliver};
 pub use client::SiteClient;

@@ -154,12 +154,14 @@ impl SiteClient {
             (PostId::Number(id), _) => {
                 (format!("{ROOT}/posts/{id}/apply"), json!(apply(write, None)))
             }
-            (PostId::External(_), Some(id)) => {
+            (PostId::External(_) | PostId::Notices { .. }, Some(id)) => {
                 let mut body = json!(apply(write, None));
                 body["seen"] = json!(write.event_status);
                 (format!("{ROOT}/comments/{id}/apply"), body)
             }
-            (PostId::External(_), None) => (format!("{ROOT}/events"), event(write)?),
+            (PostId::External(_) | PostId::Notices { .. }, None) => {
+                (format!("{ROOT}/events"), event(write)?)
+            }
         };
         let mut request = post(&route, &body);
         request.headers = write_headers(write)?;
@@ -296,7 +298,7 @@ fn post<'a>(route: &'a str, body: &Value) -> Request<'a> {
 const fn number(key: &PostKey) -> Option<u64> {
     match key.post {
         PostId::Number(id) => Some(id),
-        PostId::External(_) => None,
+        PostId::External(_) | PostId::Notices { .. } => None,
     }
 }
 

@@ -136,6 +136,8 @@ impl Seen {
             | PostEvent::RetryRequested { .. }
             | PostEvent::RunResumed { .. }
             | PostEvent::Erased { .. }
+            | PostEvent::NoticeOwed { .. }
+            | PostEvent::NoticePosted { .. }
             | PostEvent::Checkpointed(_) => {}
         }
     }

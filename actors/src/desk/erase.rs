@@ -3,13 +3,14 @@
 //!
 //! Everything open of the post is dropped, its state is written down without words, an empty
 //! webhook takes the place of the newest one (a subject's last record cannot be trimmed), and the
-//! rest is trimmed. Copies elsewhere (an archive, a backup, WordPress itself) are not touched.
+//! rest is trimmed. So are the notices about it to subscribers. Copies elsewhere (an archive, a backup, WordPress itself) are not touched.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use copydesk_core::post::{PostEvent, Rejection};
 use copydesk_eventlog::{AppendError, ReadError, Sequence};
-use copydesk_proto::PostKey;
+use copydesk_proto::{PostKey, SubscriberId};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -105,22 +106,40 @@ pub(super) async fn erase(
     }
     let mut after = Sequence(0);
     let mut erased = None;
+    let mut told: BTreeSet<SubscriberId> = world_subscribers(desk);
     loop {
         let page = log.history(&subjects.decisions, after, PAGE).await?;
         for record in &page {
             after = record.sequence;
             let decision = Decision::read(record).map_err(|_| EraseError::Unreadable)?;
-            if decision.events.iter().any(|e| matches!(e, PostEvent::Erased { .. })) {
-                erased = Some(record.sequence);
+            for event in decision.events {
+                if let PostEvent::Erased { .. } = event {
+                    erased = Some(record.sequence);
+                } else if let PostEvent::NoticeOwed { to, .. } = event {
+                    told.extend(to);
+                }
             }
         }
         if page.len() < PAGE {
             break;
         }
     }
+    // Before the post's own records go, which say whom it was told to.
+    for subscriber in told.into_iter().filter(|_| post.subscriber().is_none()) {
+        let notices = post.notices_to(subscriber);
+        match Box::pin(erase(desk, &notices, by, reason)).await {
+            Ok(()) | Err(EraseError::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+    }
     log.trim(&subjects.decisions, erased.ok_or(EraseError::Unreadable)?).await?;
     log.trim(&subjects.intake, empty).await?;
     Ok(())
+}
+
+fn world_subscribers(desk: &Desk) -> BTreeSet<SubscriberId> {
+    let known = desk.world().subscribers.standings();
+    known.into_iter().map(|standing| standing.spec.id).collect()
 }
 
 /// Whether the post's decisions cover the empty webhook, and so all before it.

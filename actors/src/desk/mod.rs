@@ -9,6 +9,7 @@ pub mod journey;
 mod keys;
 mod office;
 pub mod query;
+mod subscribers;
 mod tokens;
 pub mod trace;
 pub mod verify;
@@ -17,6 +18,7 @@ pub use attempts::AttemptRow;
 pub use books::{Costs, Standing};
 pub use keys::{KeyName, KeyUses, key_uses};
 pub use office::{CapsSet, HoldError, Office, load_office};
+pub use subscribers::{REPLAY_MAX, ReplayError};
 pub use tokens::{TokenBook, TokenError};
 
 use std::sync::Arc;

@@ -206,6 +206,8 @@ impl Telling {
             | PostEvent::WriteIntended { .. }
             | PostEvent::RetryRequested { .. }
             | PostEvent::Erased { .. }
+            | PostEvent::NoticeOwed { .. }
+            | PostEvent::NoticePosted { .. }
             | PostEvent::Checkpointed(_) => {}
         }
     }

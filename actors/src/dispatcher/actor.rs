@@ -7,14 +7,14 @@ use std::time::Duration;
 use copydesk_core::post::{Lane, Rejection};
 use copydesk_core::roster::Partition;
 use copydesk_eventlog::{Record, Sequence};
-use copydesk_proto::{PostKey, SiteId, Timestamp};
+use copydesk_proto::{PostKey, Timestamp};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::warn;
 
 use super::message::{DispatcherMessage, DispatcherStatus};
 use super::nursery::Nursery;
-use super::posts::{Ready, Shelf};
+use super::posts::{Party, Ready, Shelf};
 use super::pump::pump;
 use super::recovery::Recovery;
 use super::shares::Shares;
@@ -82,7 +82,8 @@ pub struct State {
     pub(super) posts: HashMap<PostKey, Entry>,
     pub(super) shares: Shares,
     busy: usize,
-    busy_of_site: HashMap<SiteId, usize>,
+    notices_busy: usize,
+    busy_of: HashMap<Party, usize>,
     /// Records beyond what is looked ahead, with their credits: while they wait, nothing is read.
     pub(super) stalled: VecDeque<(Box<Record>, OwnedSemaphorePermit)>,
     names: HashMap<ActorId, PostKey>,
@@ -129,7 +130,8 @@ impl Actor for Dispatcher {
             posts: HashMap::new(),
             shares: Shares::default(),
             busy: 0,
-            busy_of_site: HashMap::new(),
+            notices_busy: 0,
+            busy_of: HashMap::new(),
             stalled: VecDeque::new(),
             names: HashMap::new(),
             idle: VecDeque::new(),
@@ -202,7 +204,9 @@ impl State {
         myself: &ActorRef<DispatcherMessage>,
     ) -> Result<(), ActorProcessingErr> {
         let partitions = &self.world.partitions;
+        let is_notice = post_of(&record.subject).is_some_and(|key| key.subscriber().is_some());
         if partitions.are_leased()
+            && !is_notice
             && let Some(partition) = partition_in(&record.subject)
         {
             let is_own = stored_by(&record, self.world.owner);
@@ -233,8 +237,10 @@ impl State {
             return Ok(());
         }
         if !self.posts.contains_key(&key) {
-            if !self.has_room(&key.site) {
-                if self.shelf.ready_len() >= LOOK_AHEAD_MAX {
+            if !self.has_room(&Party::of(&key)) {
+                // Notices wait without a limit: the log is read on while a subscriber is down.
+                let is_post = key.subscriber().is_none();
+                if is_post && self.shelf.ready_posts_len() >= LOOK_AHEAD_MAX {
                     self.stalled.push_back((record, credit));
                 } else {
                     self.shelf.park_ready(key, sequence, lane);
@@ -246,7 +252,8 @@ impl State {
         }
         let Some(entry) = self.posts.get_mut(&key) else { return Ok(()) };
         entry.lane = entry.lane.min(lane);
-        let message = if entry.credits.len() < RECORDS_PER_POST_MAX {
+        // A notice's sequencer reads them itself: a slow subscriber must not hold credits.
+        let message = if key.subscriber().is_none() && entry.credits.len() < RECORDS_PER_POST_MAX {
             entry.credits.push(credit);
             SequencerMessage::Intake(record)
         } else {
@@ -256,28 +263,34 @@ impl State {
         Ok(())
     }
 
-    /// Whether another post of the site may be busy. One site alone leaves a quarter of the places
-    /// to the others, so that their posts start at once while it imports.
-    fn has_room(&self, site: &SiteId) -> bool {
-        let of_site = self.busy_of_site.get(site).copied().unwrap_or(0);
-        self.busy < self.posts_busy_max && of_site < self.of_site_max()
+    /// Whether another post of the party may be busy. One site alone leaves a quarter of the places
+    /// to the others, so that their posts start at once while it imports. A subscriber has places
+    /// of its own.
+    fn has_room(&self, party: &Party) -> bool {
+        let busy = self.busy_of.get(party).copied().unwrap_or(0);
+        match party {
+            Party::Site(_) => {
+                let posts_busy = self.busy - self.notices_busy;
+                posts_busy < self.posts_busy_max && busy < (self.posts_busy_max * 3).div_ceil(4)
+            }
+            Party::Subscriber(id) => busy < self.world.subscribers.places(id),
+        }
     }
 
-    const fn of_site_max(&self) -> usize {
-        (self.posts_busy_max * 3).div_ceil(4)
-    }
-
-    fn now_busy(&mut self, site: &SiteId) {
+    fn now_busy(&mut self, key: &PostKey) {
         self.busy += 1;
-        *self.busy_of_site.entry(site.clone()).or_default() += 1;
+        self.notices_busy += usize::from(key.subscriber().is_some());
+        *self.busy_of.entry(Party::of(key)).or_default() += 1;
     }
 
-    fn not_busy(&mut self, site: &SiteId) {
+    fn not_busy(&mut self, key: &PostKey) {
         self.busy -= 1;
-        if let Some(count) = self.busy_of_site.get_mut(site) {
+        self.notices_busy -= usize::from(key.subscriber().is_some());
+        let party = Party::of(key);
+        if let Some(count) = self.busy_of.get_mut(&party) {
             *count -= 1;
             if *count == 0 {
-                self.busy_of_site.remove(site);
+                self.busy_of.remove(&party);
             }
         }
     }
@@ -297,7 +310,7 @@ impl State {
         // log, where this message's record is.
         let _ = entry.actor.cast(message);
         if was_idle {
-            self.now_busy(&key.site);
+            self.now_busy(key);
         }
     }
 
@@ -336,7 +349,7 @@ impl State {
             idle_since: None,
         };
         self.posts.insert(key.clone(), entry);
-        self.now_busy(&key.site);
+        self.now_busy(key);
         if let Some(to) = behind {
             self.send(key, SequencerMessage::Behind(to), Some(to));
         }
@@ -358,7 +371,7 @@ impl State {
                 let now = World::now();
                 entry.credits.clear();
                 entry.idle_since = Some(now);
-                self.not_busy(&key.site);
+                self.not_busy(&key);
                 self.idle.push_back((key, now));
                 self.evict();
             }
@@ -377,7 +390,7 @@ impl State {
         let entry = self.posts.remove(key)?;
         self.names.remove(&entry.actor.get_id());
         if entry.idle_since.is_none() {
-            self.not_busy(&key.site);
+            self.not_busy(key);
         }
         entry.actor.stop(None);
         Some(entry)
@@ -451,15 +464,15 @@ impl State {
         &mut self,
         myself: &ActorRef<DispatcherMessage>,
     ) -> Result<(), ActorProcessingErr> {
-        while self.drained.is_none() && self.busy < self.posts_busy_max {
-            let most = self.of_site_max();
-            let busy = &self.busy_of_site;
-            let may = |site: &SiteId| busy.get(site).copied().unwrap_or(0) < most;
-            let Some(Ready { key, behind, lane }) = self.shelf.next_ready(may) else { break };
+        while self.drained.is_none() {
+            let mut shelf = std::mem::take(&mut self.shelf);
+            let next = shelf.next_ready(|party| self.has_room(party));
+            self.shelf = shelf;
+            let Some(Ready { key, behind, lane }) = next else { break };
             self.start(&key, behind, Some(lane), myself).await?;
             self.send(&key, SequencerMessage::Tick, None);
         }
-        while self.shelf.ready_len() < LOOK_AHEAD_MAX
+        while self.shelf.ready_posts_len() < LOOK_AHEAD_MAX
             && let Some((record, credit)) = self.stalled.pop_front()
         {
             self.take_record(record, credit, myself).await?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use copydesk_core::fair::FairQueue;
 use copydesk_core::post::Lane;
 use copydesk_eventlog::Sequence;
-use copydesk_proto::{PostKey, SiteId, Timestamp};
+use copydesk_proto::{PostKey, SiteId, SubscriberId, Timestamp};
 
 /// Posts without a sequencer that have work to come back to.
 #[derive(Debug, Default)]
@@ -14,9 +14,27 @@ pub(super) struct Shelf {
     parked: HashMap<PostKey, Parked>,
     /// The parked ones with an hour, earliest first.
     hours: BTreeSet<(Timestamp, PostKey)>,
-    /// Ready to go on; sites take turns, live work first.
-    ready: FairQueue<PostKey>,
+    /// Ready to go on; parties take turns, live work first.
+    ready: FairQueue<PostKey, Party>,
     queued: HashSet<PostKey>,
+    /// How many of them are notices.
+    notices_queued: usize,
+}
+
+/// Who has places of their own: a site its posts', a subscriber its notices'.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Party {
+    Site(SiteId),
+    Subscriber(SubscriberId),
+}
+
+impl Party {
+    pub(super) fn of(key: &PostKey) -> Self {
+        match key.subscriber() {
+            Some(subscriber) => Self::Subscriber(subscriber.clone()),
+            None => Self::Site(key.site.clone()),
+        }
+    }
 }
 
 /// A post that goes on.
@@ -56,7 +74,9 @@ impl Shelf {
         if let Some(until) = until {
             self.hours.remove(&(until, key.clone()));
         }
-        self.queued.remove(key);
+        if self.queued.remove(key) {
+            self.notices_queued -= usize::from(key.subscriber().is_some());
+        }
         Some(behind)
     }
 
@@ -101,12 +121,13 @@ impl Shelf {
     fn queue(&mut self, key: PostKey) {
         let lane = self.parked.get(&key).map_or(Lane::Live, |parked| parked.lane);
         if self.queued.insert(key.clone()) {
-            self.ready.push(&key.site.clone(), lane, key);
+            self.notices_queued += usize::from(key.subscriber().is_some());
+            self.ready.push(&Party::of(&key), lane, key);
         }
     }
 
-    /// The next ready post that is still on the shelf, of the sites that may have another.
-    pub(super) fn next_ready(&mut self, may: impl Fn(&SiteId) -> bool) -> Option<Ready> {
+    /// The next ready post that is still on the shelf, of the parties that may have another.
+    pub(super) fn next_ready(&mut self, may: impl Fn(&Party) -> bool) -> Option<Ready> {
         while let Some(key) = self.ready.pop_of(&may) {
             if !self.queued.contains(&key) {
                 continue;
@@ -122,6 +143,11 @@ impl Shelf {
     /// Posts on the shelf, ready ones included.
     pub(super) fn len(&self) -> usize {
         self.parked.len()
+    }
+
+    /// Posts that are ready, without notices.
+    pub(super) fn ready_posts_len(&self) -> usize {
+        self.queued.len() - self.notices_queued
     }
 
     /// Posts that are ready.

@@ -60,14 +60,16 @@ pub async fn recover(
     while let Some(record) = decisions.next().await {
         let record = record?;
         let Some(key) = post_of(&record.subject) else { continue };
-        let v1::Summary { considered: covered, waiting, dead, .. } =
+        let v1::Summary { considered: covered, waiting, dead, owed, .. } =
             Decision::read(&record)?.summary;
         remembered.ends_at(&key, record.sequence);
         let partition = partition_in(&record.subject).unwrap_or_default();
         let (backlog, dead_letters) = recovery.counts.entry(partition).or_default();
-        *backlog += i64::from(waiting);
+        if key.subscriber().is_none() {
+            *backlog += i64::from(waiting);
+        }
         *dead_letters += i64::from(dead);
-        if waiting > 0 {
+        if waiting > 0 || owed > 0 {
             recovery.unfinished.insert(key.clone(), Sequence(covered));
         }
         considered.insert(key, covered);

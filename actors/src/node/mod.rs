@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use copydesk_core::budget::{BudgetName, Caps};
+use copydesk_core::outbound::Rules;
 use copydesk_core::post::{RoutePlan, Tries};
 use copydesk_core::routes::RouteTable;
 use copydesk_core::webhook::SourceRules;
@@ -38,6 +39,7 @@ use crate::receiver::{Admission, Receiver, ReceiverActor};
 use crate::records::PARTITIONS;
 use crate::schedule::{ScheduleSettings, Scheduler};
 use crate::sequencer::Remembered;
+use crate::subscribers::{self, BookError, Roster};
 use crate::telemetry::Telemetry;
 use crate::treasury::{Opening, TreasuryActor, TreasuryMessage};
 use crate::world::{EnrichmentSettings, World};
@@ -69,6 +71,12 @@ pub struct Settings {
     pub caps: Vec<(BudgetName, Caps)>,
     /// Who is told about what needs a person.
     pub alerts: AlertSettings,
+    /// The configuration's subscribers.
+    pub subscribers: Vec<subscribers::Settings>,
+    /// Which addresses subscribers that operators add may have.
+    pub outbound: Rules,
+    /// What their keys are made of.
+    pub subscriber_key: [u8; 32],
     /// Sites of a simulation, which need no network.
     #[cfg(test)]
     pub(crate) stand_ins: HashMap<SiteId, ActorRef<DeliveryMessage>>,
@@ -115,6 +123,9 @@ pub enum StartError {
     /// The books cannot be read.
     #[error("the books of what AI calls cost could not be read")]
     Books(#[from] ReadError),
+    /// The subscribers cannot be read or set up.
+    #[error("the subscribers could not be set up")]
+    Subscribers(#[from] BookError),
     /// Alerts cannot be sent.
     #[error("alerts cannot be sent")]
     Alerts(#[from] reqwest::Error),
@@ -202,6 +213,14 @@ impl Node {
         let supervisor = supervisor.get_cell();
         let alerts = Alerts::start(settings.alerts)?;
         let owner = rand::random();
+        let roster = Roster::open(
+            Arc::clone(&log),
+            alerts.clone(),
+            settings.subscribers,
+            settings.outbound,
+            settings.subscriber_key,
+        )
+        .await?;
         let (treasury, ledger) = start_books(
             &log,
             books,
@@ -241,6 +260,7 @@ impl Node {
             alerts,
             sites: sites.actors,
             suggesting: sites.suggesting,
+            subscribers: roster,
             holds: ArcSwap::from_pointee(office.holds),
             tries: settings.tries,
             partitions,
@@ -284,6 +304,16 @@ impl Node {
             }
         };
         crash_point("node.recovered");
+        let following = Arc::clone(&world.subscribers).follow();
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(following));
+        let (mut changes, told) = (world.subscribers.changes(), dispatcher.clone());
+        // What waits for one that is enabled, here or on another node, looks again.
+        let telling = async move {
+            while changes.changed().await.is_ok() {
+                let _stopped = told.cast(DispatcherMessage::HoldsChanged);
+            }
+        };
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(telling));
         let archives = settings.archive.is_some();
         let sweeps = retention::sweep_for_ever(desk.clone(), settings.keep, archives);
         tokio::spawn(stopping.clone().run_until_cancelled_owned(sweeps));

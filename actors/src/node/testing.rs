@@ -71,6 +71,9 @@ pub(crate) fn settings(log: &MemoryLog) -> Settings {
         fallbacks: HashMap::new(),
         sites: Vec::new(),
         schedules: Vec::new(),
+        subscribers: Vec::new(),
+        outbound: Rules::trusting(),
+        subscriber_key: [7; 32],
         stand_ins: HashMap::new(),
         caps: Vec::new(),
         alerts: crate::alerts::AlertSettings {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use copydesk_core::content::PostText;
 use copydesk_core::post::{
-    Effect, IntakePosition, Policy, PostCommand, PostEvent, PostState, Rejection, RunId, Step,
-    Turn, held, next_wake, outstanding, react, waits_for,
+    Effect, IntakePosition, NoticeNumber, Policy, PostCommand, PostEvent, PostState, Rejection,
+    RunId, Step, Turn, held, next_wake, outstanding, react, waits_for,
 };
 use copydesk_eventlog::{AppendError, Record, Sequence};
 use copydesk_proto::{PostKey, Timestamp};
@@ -27,12 +27,16 @@ use crate::delivery::DeliveryMessage;
 use crate::dispatcher::DispatcherMessage;
 use crate::mistakes::{Mistake, makes};
 use crate::records::{Decision, Intake, Subjects, summarise};
+use crate::subscribers;
 
 /// Intake records read at a time when the mailbox did not hold them all.
 const INTAKE_PAGE: usize = 64;
 
 /// Events after which the state is saved: loading 64 events costs about as much as a snapshot.
 const UNSAVED_MAX: u64 = if cfg!(test) { 8 } else { 64 };
+
+/// Before notices that the log did not take are appended again.
+const TELL_PAUSE: Duration = Duration::from_secs(1);
 
 /// The actor; its state is [`Post`].
 #[derive(Debug)]
@@ -85,6 +89,9 @@ pub struct Post {
     trail: Trail,
     /// The event that the site was told is held.
     held: Option<IntakePosition>,
+    /// The end whose notices are being put into the log: one at a time, so that they get there in
+    /// their order.
+    telling: Option<NoticeNumber>,
     /// Effects end with their sequencer: whoever works on the post next asks again.
     effects: CancellationToken,
     _ending: DropGuard,
@@ -124,6 +131,7 @@ impl Actor for Sequencer {
             timer: None,
             trail: Trail::default(),
             held: None,
+            telling: None,
             _ending: effects.clone().drop_guard(),
             effects,
         })
@@ -164,6 +172,10 @@ impl Actor for Sequencer {
             }
             SequencerMessage::Tick => post.received += 1,
             SequencerMessage::Timer => post.timer = None,
+            SequencerMessage::Again(effect) => {
+                post.telling = None;
+                return post.act(vec![effect], &myself).await;
+            }
             SequencerMessage::Flush => {
                 post.flushing = false;
                 post.turn(&myself).await?;
@@ -284,7 +296,12 @@ impl Post {
         }
         let waits = waits_for(&self.state, &policy, now);
         self.start.world.telemetry.waits().set(&self.start.key, waits);
-        self.act(events.iter().filter_map(react).collect(), myself).await?;
+        let mut effects: Vec<Effect> = events.iter().filter_map(react).collect();
+        if events.iter().any(|event| matches!(event, PostEvent::NoticePosted { .. })) {
+            self.telling = None;
+            effects.extend(self.state.owed.front().map(|owed| Effect::Tell(owed.notice)));
+        }
+        self.act(effects, myself).await?;
         self.rest(wake_at, myself)
     }
 
@@ -357,12 +374,12 @@ impl Post {
         self.events += count;
         self.unsaved += count;
         let (partitions, partition) = (&world.partitions, self.subjects.partition);
-        let change = backlog_change(&decision.events, partitions.since(partition));
+        let change = backlog_change(&decision.events, partitions.since(partition), key);
         partitions.add_backlog(partition, change);
         let dead = i64::try_from(self.state.dead.len()).unwrap_or(i64::MAX);
         partitions.add_dead(partition, dead - self.dead);
         self.dead = dead;
-        alerts(&decision.events, &key.site).for_each(|alert| world.alerts.raise(alert));
+        alerts(&decision.events, key).for_each(|alert| world.alerts.raise(alert));
         // A snapshot of an erased post must not keep what the log has forgotten.
         let erased = decision.events.iter().any(|e| matches!(e, PostEvent::Erased { .. }));
         if self.unsaved >= UNSAVED_MAX || erased {
@@ -424,8 +441,13 @@ impl Post {
     fn forget_finished(&mut self) {
         let run = self.state.run.as_ref().map(|r| r.id);
         let waiting = &self.state.waiting;
+        let owed = &self.state.owed;
+        // Thousands of notices may wait for a subscriber that is down: they do so in the log.
+        let keeps_waiting = self.start.key.subscriber().is_none();
         let needed = |position: &IntakePosition| {
-            run == Some(RunId(*position)) || waiting.iter().any(|w| w.position == *position)
+            run == Some(RunId(*position))
+                || owed.iter().any(|owed| owed.run.0 == *position)
+                || keeps_waiting && waiting.iter().any(|w| w.position == *position)
         };
         self.intakes.retain(|position, _| needed(position));
         self.text = self.text.take().filter(|(id, _)| run == Some(*id));
@@ -446,8 +468,15 @@ impl Post {
             self.may_append()?;
         }
         for effect in effects {
-            let Some(run) = self.state.run.clone().filter(|r| r.id == effect.run) else { continue };
-            debug!(post = %self.start.key, step = ?effect.step, attempt = effect.attempt, "asking");
+            let (run, step, attempt) = match effect {
+                Effect::Do { run, step, attempt } => (run, step, attempt),
+                Effect::Tell(_) => {
+                    self.tell(myself).await?;
+                    continue;
+                }
+            };
+            let Some(run) = self.state.run.clone().filter(|r| r.id == run) else { continue };
+            debug!(post = %self.start.key, ?step, attempt, "asking");
             let intake = self.leading_intake(run.id).await?;
             // The event's own text is not the run's once the post was read again: after a restart
             // only the hash of what was read is known, and the effect reads the post.
@@ -457,11 +486,10 @@ impl Post {
             });
             let (world, key) = (Arc::clone(&self.start.world), self.start.key.clone());
             let (trace, event) = self.trail.of(run.id);
-            let attempt = effect.attempt;
             let job = Job { world, key, run, intake, text, trace, event, attempt };
             let myself = myself.clone();
             tokio::spawn(self.effects.clone().run_until_cancelled_owned(async move {
-                let answered = match effect.step {
+                let answered = match step {
                     Step::Read => job.read().await,
                     Step::Enrich(place) => job.enrich(place).await,
                     Step::Write => job.write().await,
@@ -471,6 +499,40 @@ impl Post {
                 let _ = myself.cast(SequencerMessage::Answer(Box::new(answered)));
             }));
         }
+        Ok(())
+    }
+
+    /// Puts the notices of the oldest owed end into the log, unless some are on their way. They are
+    /// tried again while the log does not take them; a sequencer that is gone leaves that to the
+    /// next one.
+    async fn tell(
+        &mut self,
+        myself: &ActorRef<SequencerMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        if self.telling.is_some() {
+            return Ok(());
+        }
+        let Some(owed) = self.state.owed.front().cloned() else { return Ok(()) };
+        let notice = owed.notice;
+        self.telling = Some(notice);
+        let leading = self.leading_intake(owed.run).await?;
+        let (world, key) = (Arc::clone(&self.start.world), self.start.key.clone());
+        let myself = myself.clone();
+        tokio::spawn(self.effects.clone().run_until_cancelled_owned(async move {
+            let told = subscribers::tell(&world, &key, &owed, leading.as_deref()).await;
+            let message = match told {
+                Ok(()) => {
+                    let command = PostCommand::Told { notice };
+                    SequencerMessage::Answer(Box::new(Answered { command, text: None }))
+                }
+                Err(error) => {
+                    warn!(post = %key, %error, "subscribers are not told yet; once more");
+                    tokio::time::sleep(TELL_PAUSE).await;
+                    SequencerMessage::Again(Effect::Tell(notice))
+                }
+            };
+            let _ = myself.cast(message);
+        }));
         Ok(())
     }
 

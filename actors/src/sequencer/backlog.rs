@@ -2,12 +2,17 @@
 
 use copydesk_core::post::{IntakePosition, PostEvent};
 use copydesk_eventlog::Sequence;
+use copydesk_proto::PostKey;
 
 use crate::records::ends;
 
 /// What a turn adds to the backlog: events that were there when the partition came join it, ended
-/// ones leave it. Later events joined when they were stored.
-pub(super) fn backlog_change(events: &[PostEvent], since: Sequence) -> i64 {
+/// ones leave it. Later events joined when they were stored. Notices are no backlog: a subscriber
+/// that is down must not have senders refused.
+pub(super) fn backlog_change(events: &[PostEvent], since: Sequence, key: &PostKey) -> i64 {
+    if key.subscriber().is_some() {
+        return 0;
+    }
     let earlier = |position: IntakePosition| position.0 <= since.0;
     events.iter().fold(0, |change, event| {
         let joins = match event {
@@ -26,6 +31,8 @@ pub(super) fn backlog_change(events: &[PostEvent], since: Sequence) -> i64 {
             | PostEvent::WriteApplied { .. }
             | PostEvent::WriteRefused { .. }
             | PostEvent::AttemptFailed { .. }
+            | PostEvent::NoticeOwed { .. }
+            | PostEvent::NoticePosted { .. }
             | PostEvent::RunEnded { .. }
             | PostEvent::DeadLettered { .. }
             | PostEvent::RunResumed { .. }

@@ -12,7 +12,7 @@ use copydesk_core::post::{
 use copydesk_core::sanitise::sanitise;
 use copydesk_core::webhook::Payload;
 use copydesk_eventlog::crash_point;
-use copydesk_proto::{PostKey, ProviderId, TraceContext};
+use copydesk_proto::{PostKey, ProviderId, SubscriberId, TraceContext};
 use tracing::debug;
 
 use super::message::Answered;
@@ -23,6 +23,7 @@ use crate::enrichment::provider::{Question, Reply};
 use crate::enrichment::recipe::Recipe;
 use crate::enrichment::{RATE_LIMITED, ask};
 use crate::records::Intake;
+use crate::subscribers::Parcel;
 use crate::telemetry::Mailbox;
 use crate::treasury::{NoMoney, reserve};
 
@@ -232,6 +233,10 @@ impl Job {
         let Some(Write { number, fields }) = self.run.write.clone() else {
             return plain(PostCommand::Tick);
         };
+        if let Some(subscriber) = self.key.subscriber() {
+            let result = self.hand_over(subscriber).await;
+            return plain(PostCommand::Written { run, write: number, result });
+        }
         let step = StepSpan::begin(&self);
         let outcome = match self.world.sites.get(&self.key.site) {
             Some(site) => {
@@ -255,6 +260,25 @@ impl Job {
             WriteOutcome::Gone => WriteResult::Gone,
         });
         plain(PostCommand::Written { run, write: number, result })
+    }
+
+    /// Hands a notice to its subscriber: the write of a notice's run.
+    async fn hand_over(&self, subscriber: &SubscriberId) -> Result<WriteResult, Failure> {
+        let Some(intake) = &self.intake else { return Err(no_notice()) };
+        let step = StepSpan::begin(self);
+        let parcel = Parcel {
+            id: intake.event_id.clone(),
+            kind: intake.event_type.clone(),
+            body: intake.body.clone(),
+            trace: step.trace,
+        };
+        crash_point("notice.sending");
+        let handed = self.world.subscribers.hand(subscriber, &parcel).await;
+        crash_point("notice.answered");
+        step.delivered(self, "notice", handed.as_ref().map(|()| "told"));
+        handed?;
+        let (stored, kept, suggested) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(WriteResult::Applied { stored, kept, suggested })
     }
 
     fn write_request(
@@ -350,6 +374,11 @@ fn found(post: ReadPost) -> (Input, Arc<PostText>) {
 
 fn plain(command: PostCommand) -> Answered {
     Answered { command, text: None }
+}
+
+fn no_notice() -> Failure {
+    let cause = "the notice is no longer in the log";
+    Failure::new(FailureClass::Terminal, "notice_gone", cause)
 }
 
 fn no_site() -> Failure {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use copydesk_core::content::PostText;
-use copydesk_core::post::{IntakePosition, PostCommand, Redo, Rejection, RunId};
+use copydesk_core::post::{Effect, IntakePosition, PostCommand, Redo, Rejection, RunId};
 use copydesk_eventlog::{Record, Sequence};
 use copydesk_proto::{RouteId, SourceId, Timestamp};
 use tokio::sync::oneshot;
@@ -25,6 +25,8 @@ pub enum SequencerMessage {
     Tick,
     /// The sequencer's own timer, or its own wish to go on.
     Timer,
+    /// An effect could not be carried out here; once more.
+    Again(Effect),
     /// Everything before this message is one turn; sent by the sequencer to itself.
     Flush,
 }
@@ -113,6 +115,7 @@ pub(super) fn accepted_position(command: &PostCommand) -> Option<IntakePosition>
         PostCommand::Read { .. }
         | PostCommand::Enriched { .. }
         | PostCommand::Written { .. }
+        | PostCommand::Told { .. }
         | PostCommand::Tick
         | PostCommand::Retry { .. }
         | PostCommand::Drop { .. }

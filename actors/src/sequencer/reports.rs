@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use copydesk_core::holds::Hold;
 use copydesk_core::post::{End, IntakePosition, PostEvent};
-use copydesk_proto::{PostId, PostKey, SiteId, Timestamp};
+use copydesk_proto::{PostId, PostKey, Timestamp};
 use ractor::ActorRef;
 
 use super::effects::sequence_of;
@@ -65,10 +65,11 @@ fn status(
 /// Dead letters need a person: told by site and code, not one by one.
 pub(super) fn alerts<'e>(
     events: &'e [PostEvent],
-    site: &'e SiteId,
+    key: &'e PostKey,
 ) -> impl Iterator<Item = Alert> + 'e {
     events.iter().filter_map(move |event| {
         let PostEvent::DeadLettered { failure, .. } = event else { return None };
+        let site = key.subscriber().map_or(key.site.as_str(), |to| to.as_str());
         let group = format!("dead letter {site} {}", failure.code);
         let text = format!("dead letters on {site}: {}: {}", failure.code, failure.cause);
         Some(Alert { group, text })
@@ -108,6 +109,8 @@ fn report(event: &PostEvent) -> Option<(IntakePosition, &'static str, String)> {
         | PostEvent::WriteRefused { .. }
         | PostEvent::AttemptFailed { .. }
         | PostEvent::StepHeld { .. }
+        | PostEvent::NoticeOwed { .. }
+        | PostEvent::NoticePosted { .. }
         | PostEvent::Erased { .. }
         | PostEvent::RetryRequested { .. }
         | PostEvent::RunResumed { .. }

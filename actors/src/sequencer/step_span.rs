@@ -41,9 +41,14 @@ impl StepSpan {
             Err(failure) => ("failed", Some(failure)),
         };
         let counted = failure.map_or(said, |failure| failure.code.as_str());
-        let (site, took) = (job.key.site.as_str(), self.began.elapsed());
+        let site = job.key.subscriber().map_or(job.key.site.as_str(), |to| to.as_str());
+        let took = self.began.elapsed();
         job.world.telemetry.metrics().delivery(site, kind, counted, took);
-        let name = if kind == "read" { "read post" } else { "write post" };
+        let name = match kind {
+            "read" => "read post",
+            "notice" => "tell subscriber",
+            _ => "write post",
+        };
         self.end(job, name, said, failure);
     }
 

@@ -206,6 +206,8 @@ impl Trail {
                 | PostEvent::WriteRefused { .. }
                 | PostEvent::AttemptFailed { .. }
                 | PostEvent::StepHeld { .. }
+                | PostEvent::NoticeOwed { .. }
+                | PostEvent::NoticePosted { .. }
                 | PostEvent::Erased { .. }
                 | PostEvent::RetryRequested { .. }
                 | PostEvent::DeadLetterDropped { .. }
@@ -353,7 +355,9 @@ fn processed(about: &About, outcome: &'static str) -> Close {
 fn told(world: &World, key: &PostKey, ended: &Ended, now: Timestamp) {
     let Ended { about, outcome, code, trace } = ended;
     let took = Duration::from_millis(now.since_ms(about.received_at));
-    world.telemetry.metrics().run(key.site.as_str(), outcome, took);
+    if key.subscriber().is_none() {
+        world.telemetry.metrics().run(key.site.as_str(), outcome, took);
+    }
     let trace_id = trace.map(|trace| trace.trace_id()).unwrap_or_default();
     match code {
         Some(code) => warn!(

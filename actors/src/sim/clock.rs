@@ -36,7 +36,7 @@ fn clock() -> Clock {
 }
 
 /// A new simulation on this thread.
-pub(super) fn begin() {
+pub(crate) fn begin() {
     CLOCK.set(Some(Clock { before_ms: 0, started: None, jumped_ms: 0 }));
 }
 
@@ -55,20 +55,20 @@ pub(super) fn endless() -> bool {
 }
 
 /// A life begins; called inside its runtime. One that goes round in a circle is told so.
-pub(super) fn life_begins(endless: Arc<Notify>) {
+pub(crate) fn life_begins(endless: Arc<Notify>) {
     LOOKS.set(0);
     ENDLESS.set(Some(endless));
     CLOCK.set(Some(Clock { started: Some(Instant::now()), ..clock() }));
 }
 
 /// It ends; called inside its runtime. Time stands still until the next.
-pub(super) fn life_ends() {
+pub(crate) fn life_ends() {
     let now = clock();
     CLOCK.set(Some(Clock { before_ms: now.virtual_ms(), started: None, ..now }));
 }
 
 /// Sets the wall clock forward, or back.
-pub(super) fn jump(ms: i64) {
+pub(crate) fn jump(ms: i64) {
     let now = clock();
     CLOCK.set(Some(Clock { jumped_ms: now.jumped_ms + ms, ..now }));
 }

@@ -285,6 +285,9 @@ async fn settings(world: &World) -> Settings {
         fallbacks: HashMap::new(),
         sites: Vec::new(),
         schedules: Vec::new(),
+        subscribers: Vec::new(),
+        outbound: Rules::trusting(),
+        subscriber_key: [7; 32],
         stand_ins,
         caps: Vec::new(),
         alerts: crate::alerts::AlertSettings {

@@ -7,6 +7,7 @@ use super::{AT, Stored};
 pub(super) fn examples() -> impl Iterator<Item = (String, Stored)> {
     let access = access().map(|(name, event)| (name, Stored::Access(event)));
     let archived = v1::PayloadsArchived { schema_version: SCHEMA_VERSION, through: 41 };
+    let subscribers = subscribers().map(|(name, event)| (name, Stored::Subscriber(event)));
     let others = [
         ("desk", Stored::Desk(desk(""))),
         ("desk_with_reason", Stored::Desk(desk("paid"))),
@@ -15,7 +16,11 @@ pub(super) fn examples() -> impl Iterator<Item = (String, Stored)> {
         ("payloads_archived", Stored::Archived(archived)),
         ("job", Stored::Job(Box::new(job()))),
     ];
-    access.into_iter().chain(others).map(|(name, stored)| (name.to_owned(), stored))
+    access
+        .into_iter()
+        .chain(subscribers)
+        .chain(others)
+        .map(|(name, stored)| (name.to_owned(), stored))
 }
 
 fn caps() -> v1::DeskDecision {
@@ -119,6 +124,54 @@ fn access() -> [(&'static str, v1::AccessDecision); 3] {
     .map(|(name, kind)| {
         let event = Some(v1::AccessEvent { kind: Some(kind) });
         (name, v1::AccessDecision { schema_version: SCHEMA_VERSION, event })
+    })
+}
+
+fn subscribers() -> [(&'static str, v1::SubscriberDecision); 6] {
+    use v1::subscriber_event::Kind;
+    let (id, key_id) = ("crm".to_owned(), "4b0a".to_owned());
+    let (by, reason, at_ms) = ("ann".to_owned(), "a new CRM".to_owned(), AT.0);
+    let added = v1::SubscriberAdded {
+        id: id.clone(),
+        url: "https://crm.example.org/hook".to_owned(),
+        events: vec!["post.*".to_owned()],
+        sites: vec!["news".to_owned()],
+        matches: vec![v1::SubscriberMatch {
+            field: "/event/section".to_owned(),
+            test: "is".to_owned(),
+            text: "sport".to_owned(),
+        }],
+        fields: vec!["/post".to_owned()],
+        key_id: key_id.clone(),
+        by: by.clone(),
+        reason: reason.clone(),
+        at_ms,
+    };
+    let removed =
+        v1::SubscriberRemoved { id: id.clone(), by: by.clone(), reason: reason.clone(), at_ms };
+    let switched = v1::SubscriberSwitched {
+        id: id.clone(),
+        enabled: false,
+        by: by.clone(),
+        reason: reason.clone(),
+        at_ms,
+    };
+    let others_until_ms = AT.0 + 1_000;
+    let rotated =
+        v1::SubscriberRotated { id: id.clone(), key_id, others_until_ms, by, reason, at_ms };
+    let failing = v1::SubscriberFailing { id: id.clone(), since_ms: Some(AT.0), at_ms };
+    let well = v1::SubscriberFailing { id, since_ms: None, at_ms };
+    [
+        ("subscriber_added", Kind::Added(added)),
+        ("subscriber_removed", Kind::Removed(removed)),
+        ("subscriber_switched", Kind::Switched(switched)),
+        ("subscriber_rotated", Kind::Rotated(rotated)),
+        ("subscriber_failing", Kind::Failing(failing)),
+        ("subscriber_well", Kind::Failing(well)),
+    ]
+    .map(|(name, kind)| {
+        let event = Some(v1::SubscriberEvent { kind: Some(kind) });
+        (name, v1::SubscriberDecision { schema_version: SCHEMA_VERSION, event })
     })
 }
 

@@ -18,8 +18,8 @@ use copydesk_core::budget::{BudgetName, Period, Withheld};
 use copydesk_core::content::{Answer, Field, FieldValue, FieldWrite, Mode};
 use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_core::post::{
-    Asked, End, Incoming, Input, IntakePosition, Lane, Phase, PlanStep, PostEvent, Redo, RunId,
-    SourceVersion, Step, WriteNumber,
+    Asked, End, Incoming, Input, IntakePosition, Lane, NoticeNumber, Phase, PlanStep, PostEvent,
+    Redo, RunId, SourceVersion, Step, WriteNumber,
 };
 use copydesk_core::roster::Roster;
 use copydesk_eventlog::{Record, Sequence};
@@ -35,6 +35,7 @@ enum Stored {
     Decision(Box<Decision>),
     Desk(v1::DeskDecision),
     Access(v1::AccessDecision),
+    Subscriber(v1::SubscriberDecision),
     Costs(v1::CostsBooked),
     Archived(v1::PayloadsArchived),
     Job(Box<v1::JobRecord>),
@@ -49,6 +50,7 @@ impl Stored {
             Self::Decision(decision) => decision.record(&subject(), Sequence(0)).payload.to_vec(),
             Self::Desk(desk) => copydesk_proto::encode(desk).to_vec(),
             Self::Access(access) => copydesk_proto::encode(access).to_vec(),
+            Self::Subscriber(event) => copydesk_proto::encode(event).to_vec(),
             Self::Costs(costs) => copydesk_proto::encode(costs).to_vec(),
             Self::Archived(archived) => copydesk_proto::encode(archived).to_vec(),
             Self::Job(job) => copydesk_proto::encode(&**job).to_vec(),
@@ -71,6 +73,7 @@ impl Stored {
             Self::Decision(_) => Self::Decision(Box::new(Decision::read(&record).unwrap())),
             Self::Desk(_) => Self::Desk(copydesk_proto::decode(bytes.into()).unwrap()),
             Self::Access(_) => Self::Access(copydesk_proto::decode(bytes.into()).unwrap()),
+            Self::Subscriber(_) => Self::Subscriber(copydesk_proto::decode(bytes.into()).unwrap()),
             Self::Costs(_) => Self::Costs(copydesk_proto::decode(bytes.into()).unwrap()),
             Self::Archived(_) => Self::Archived(copydesk_proto::decode(bytes.into()).unwrap()),
             Self::Job(_) => Self::Job(Box::new(copydesk_proto::decode(bytes.into()).unwrap())),
@@ -109,7 +112,8 @@ fn every_kind_of_event_has_a_fixture() {
 }
 
 /// Events of `record.proto`: the numbers of its oneof.
-const KINDS: [u32; 20] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21];
+const KINDS: [u32; 22] =
+    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 30, 31];
 
 /// The number of an event in `record.proto`; a new event does not compile before it is here.
 fn kind(event: &PostEvent) -> u32 {
@@ -134,6 +138,8 @@ fn kind(event: &PostEvent) -> u32 {
         PostEvent::Checkpointed(_) => 18,
         PostEvent::StepHeld { .. } => 20,
         PostEvent::Erased { .. } => 21,
+        PostEvent::NoticeOwed { .. } => 30,
+        PostEvent::NoticePosted { .. } => 31,
     }
 }
 
@@ -152,6 +158,15 @@ fn examples() -> BTreeMap<String, Stored> {
         .into_iter()
         .map(|(name, event)| (format!("event_{name}"), decision(event)))
         .collect();
+    let owing = Decision {
+        summary: v1::Summary { owed: 1, ..summary() },
+        events: vec![states::notice_owed(None)],
+        decided_at: AT,
+        trace: None,
+        owner: 0x0123_4567_89ab_cdef,
+        epoch: 0,
+    };
+    all.insert("decision_owing".to_owned(), Stored::Decision(Box::new(owing)));
     all.insert("webhook".to_owned(), Stored::Webhook(Box::new(webhook())));
     let bare = Intake {
         external_id: String::new(),
@@ -196,6 +211,7 @@ fn events() -> Vec<(&'static str, PostEvent)> {
     tried.steps[1].progress.phase = Phase::Waiting { until: AT.after_ms(500), because: None };
     events.push(("checkpointed", PostEvent::Checkpointed(Box::new(early))));
     events.push(("checkpointed_because", PostEvent::Checkpointed(Box::new(late))));
+    events.push(("checkpointed_owed", PostEvent::Checkpointed(Box::new(states::owed_state()))));
     events.push(("checkpointed_held", PostEvent::Checkpointed(Box::new(states::held_state()))));
     events
 }
@@ -228,6 +244,9 @@ fn queue_events() -> Vec<(&'static str, PostEvent)> {
         ("retry_requested", retry("", Redo::default())),
         ("retry_requested_anew", retry("new key", redo())),
         ("run_resumed", PostEvent::RunResumed { run: RUN }),
+        ("notice_owed", states::notice_owed(None)),
+        ("notice_owed_dead", states::notice_owed(Some(failure(FailureClass::Terminal)))),
+        ("notice_posted", PostEvent::NoticePosted { notice: NoticeNumber(2) }),
         ("dead_letter_dropped", drop("")),
         ("dead_letter_dropped_because", drop("spam")),
         ("erased", PostEvent::Erased { by: "ann".to_owned(), reason: "a request".to_owned() }),
@@ -404,6 +423,7 @@ fn summary() -> v1::Summary {
         state: "retrying".to_owned(),
         wake_at_ms: AT.0 + 500,
         events: 31,
+        owed: 0,
     }
 }
 

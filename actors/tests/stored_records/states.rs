@@ -1,14 +1,14 @@
 //! States as snapshots and checkpoints hold them.
 
 use copydesk_core::content::{Field, FieldValue};
-use copydesk_core::failure::FailureClass;
+use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_core::post::{
-    End, Incoming, IntakePosition, Lane, PostEvent, PostState, Redo, RunId, Step, WriteNumber,
-    codec, evolve,
+    End, Incoming, IntakePosition, Lane, NoticeKind, NoticeNumber, PostEvent, PostState, Redo,
+    RunId, Step, WriteNumber, codec, evolve,
 };
 use copydesk_proto::v1;
 
-use super::{AT, answer, failure, hash, incoming, input, plan, withheld, writes};
+use super::{AT, RUN, answer, failure, hash, incoming, input, plan, withheld, writes};
 
 /// A state with something in each of its parts: a run at work, one waiting, one dead, one resumed.
 pub(super) fn state() -> PostState {
@@ -80,6 +80,22 @@ pub(super) fn held_state() -> PostState {
     .fold(PostState::default(), evolve)
 }
 
+/// A run that has ended and that a subscriber is still to be told of.
+pub(super) fn owed_state() -> PostState {
+    let run = RunId(IntakePosition(1));
+    let (blocks, suggests, input) = (false, false, Some(input()));
+    let answer = answer(FieldValue::Text("A summary.".to_owned()));
+    [
+        PostEvent::Accepted(incoming(1)),
+        PostEvent::RunStarted { run, plan: plan(), blocks, suggests, input, again: false },
+        PostEvent::EnrichmentAnswered { run, step: 0, answer, reused: false, of: None },
+        notice_owed(None),
+        PostEvent::RunEnded { run, end: End::Applied },
+    ]
+    .iter()
+    .fold(PostState::default(), evolve)
+}
+
 /// Snapshots hold a state by itself.
 #[test]
 fn a_state_survives_its_snapshot() {
@@ -87,4 +103,17 @@ fn a_state_survives_its_snapshot() {
     let bytes = copydesk_proto::encode(&stored);
     let again: v1::PostState = copydesk_proto::decode(bytes).unwrap();
     assert_eq!(codec::decode_state(&again).unwrap(), state());
+}
+
+pub(super) fn notice_owed(failure: Option<Failure>) -> PostEvent {
+    PostEvent::NoticeOwed {
+        notice: NoticeNumber(2),
+        run: RUN,
+        kind: if failure.is_some() { NoticeKind::DeadLettered } else { NoticeKind::Applied },
+        to: vec!["crm".parse().unwrap(), "archive".parse().unwrap()],
+        kept: vec![Field::Tags],
+        suggested: vec![Field::Title],
+        failure,
+        at: AT,
+    }
 }

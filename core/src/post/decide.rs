@@ -5,8 +5,8 @@
 use copydesk_proto::{ContentHash, ProviderId, RouteId, SourceId, Timestamp};
 
 use super::event::{
-    Asked, End, Incoming, Input, IntakePosition, PlanStep, PostEvent, Redo, RunId, SourceVersion,
-    Step, WriteNumber,
+    Asked, End, Incoming, Input, IntakePosition, NoticeNumber, PlanStep, PostEvent, Redo, RunId,
+    SourceVersion, Step, WriteNumber,
 };
 use super::policy::Policy;
 use super::state::{DeadLetter, Effective, Phase, PostState, Progress, Run, evolve};
@@ -17,6 +17,7 @@ use crate::holds::{Hold, HoldScope};
 use crate::limits;
 use crate::routes::Coalesce;
 use crate::sanitise::sanitise;
+use crate::subscribers::notice_wait_ms;
 
 /// Something is asked of a post.
 #[derive(Debug, Clone)]
@@ -60,6 +61,11 @@ pub enum PostCommand {
         write: WriteNumber,
         /// What became of it, or why not.
         result: Result<WriteResult, Failure>,
+    },
+    /// The notices of a run's end are in the log.
+    Told {
+        /// Of which end.
+        notice: NoticeNumber,
     },
     /// Time has passed, or a hold was released.
     Tick,
@@ -182,10 +188,10 @@ pub fn decide(
 /// Several commands decided as one: their events are appended as one record.
 #[derive(Debug)]
 pub struct Turn<'p> {
-    state: PostState,
-    events: Vec<PostEvent>,
-    policy: &'p Policy,
-    now: Timestamp,
+    pub(super) state: PostState,
+    pub(super) events: Vec<PostEvent>,
+    pub(super) policy: &'p Policy,
+    pub(super) now: Timestamp,
 }
 
 impl<'p> Turn<'p> {
@@ -210,6 +216,12 @@ impl<'p> Turn<'p> {
             PostCommand::Withheld { run, step, withheld } => {
                 self.asked(run, step)?;
                 self.emit(PostEvent::StepHeld { run, step, withheld });
+            }
+            PostCommand::Told { notice } => {
+                if !self.state.owed.iter().any(|owed| owed.notice == notice) {
+                    return Err(Rejection::NotAsked);
+                }
+                self.emit(PostEvent::NoticePosted { notice });
             }
             PostCommand::Tick => {}
             PostCommand::Retry { run, by, reason, redo } => {
@@ -242,6 +254,13 @@ impl<'p> Turn<'p> {
     }
 
     fn emit(&mut self, event: PostEvent) {
+        if let Some(owed) = self.owed_for(&event) {
+            self.apply(owed);
+        }
+        self.apply(event);
+    }
+
+    fn apply(&mut self, event: PostEvent) {
         self.state = evolve(std::mem::take(&mut self.state), &event);
         self.events.push(event);
     }
@@ -324,6 +343,7 @@ impl<'p> Turn<'p> {
             .run
             .as_ref()
             .is_some_and(|r| r.all_steps().any(|(_, p)| p.phase == Phase::Asked))
+            || !self.state.owed.is_empty()
         {
             return Err(Rejection::Busy);
         }
@@ -339,7 +359,8 @@ impl<'p> Turn<'p> {
             by: by.clone(),
             reason: reason.clone(),
         }));
-        events.into_iter().for_each(|event| self.emit(event));
+        // Not `emit`: nobody is told of what is to be forgotten.
+        events.into_iter().for_each(|event| self.apply(event));
         self.emit(PostEvent::Erased { by, reason });
         self.emit(PostEvent::Checkpointed(Box::new(self.state.clone())));
         Ok(())
@@ -470,6 +491,8 @@ impl<'p> Turn<'p> {
         };
         let give_up = match failure.class {
             FailureClass::Terminal => true,
+            // A notice's schedule says itself when it is over.
+            FailureClass::Retry if self.policy.key.subscriber().is_some() => false,
             FailureClass::Retry => progress.counted + 1 >= policy.attempts_max,
             FailureClass::Unavailable => {
                 let since = progress.failing_since.unwrap_or(self.now);
@@ -480,6 +503,10 @@ impl<'p> Turn<'p> {
             return None;
         }
         let entropy = jitter(run, step, progress.attempts);
+        if self.policy.key.subscriber().is_some() && failure.class == FailureClass::Retry {
+            let wait_ms = notice_wait_ms(progress.counted + 1, entropy, failure.retry_after_ms)?;
+            return Some(self.now.after_ms(wait_ms));
+        }
         // Waits for a service to come back stay short, and do not lengthen those after it is back.
         let failures = match failure.class {
             FailureClass::Unavailable => progress.attempts.min(limits::UNAVAILABLE_DOUBLINGS_MAX),
@@ -532,7 +559,7 @@ impl<'p> Turn<'p> {
             return;
         };
         let held = self.policy.held(&needs_of_start(head)).is_some();
-        if held || start_at(&self.state, self.policy) > Some(self.now) {
+        if held || start_at(&self.state, self.policy).is_none_or(|at| at > self.now) {
             return;
         }
         let group = group_len(&self.state, plan.coalesce);
@@ -781,8 +808,12 @@ fn group_len(state: &PostState, coalesce: Coalesce) -> usize {
     }
 }
 
-/// When the next run may start; `None` when nothing waits or its route is gone.
+/// When the next run may start; `None` when nothing waits, its route is gone, or too many ends are
+/// still to be told.
 pub(super) fn start_at(state: &PostState, policy: &Policy) -> Option<Timestamp> {
+    if state.owed.len() >= limits::OWED_MAX {
+        return None;
+    }
     let head = state.waiting.front()?;
     let plan = policy.plans.get(head.route.as_ref()?)?;
     let gap = match (head.version, state.effective.and_then(|e| e.version)) {

@@ -1,8 +1,11 @@
 //! Everything that can have happened to a post. Read this first: the rest of the module is who
 //! may cause it (`decide`), what it changes (`evolve`) and what it asks of the world (`react`).
 
-use copydesk_proto::{ContentHash, EnrichmentId, ProviderId, RouteId, SourceId, Timestamp};
+use copydesk_proto::{
+    ContentHash, EnrichmentId, ProviderId, RouteId, SourceId, SubscriberId, Timestamp,
+};
 
+use super::notice::NoticeKind;
 use super::state::PostState;
 use crate::budget::Withheld;
 use crate::content::{Answer, Field, FieldValue, FieldWrite, Mode};
@@ -19,6 +22,10 @@ pub struct RunId(pub IntakePosition);
 /// The number of a write to WordPress: 1, 2, 3 … per post, minted only by an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct WriteNumber(pub u64);
+
+/// The number of an end that subscribers are told of: 1, 2, 3 … per post.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct NoticeNumber(pub u64);
 
 /// Which revision of the post an event speaks of, in its source's own counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -298,6 +305,30 @@ pub enum PostEvent {
         at: Timestamp,
         /// Who was asked, of an enrichment.
         of: Option<Asked>,
+    },
+    /// Subscribers are to be told how the run ends; stands before the end, in its record.
+    NoticeOwed {
+        /// The end's number: a run that is tried again has several.
+        notice: NoticeNumber,
+        /// The run.
+        run: RunId,
+        /// How it ends.
+        kind: NoticeKind,
+        /// Whom to tell.
+        to: Vec<SubscriberId>,
+        /// Fields left alone.
+        kept: Vec<Field>,
+        /// Fields whose value waits for an editor.
+        suggested: Vec<Field>,
+        /// Why, of a dead letter.
+        failure: Option<Failure>,
+        /// When.
+        at: Timestamp,
+    },
+    /// The notices are in the log, each under its subscriber's key.
+    NoticePosted {
+        /// Of which end.
+        notice: NoticeNumber,
     },
     /// The run ended; its event has reached its end.
     RunEnded {

@@ -14,6 +14,7 @@
 pub mod codec;
 mod decide;
 mod event;
+mod notice;
 mod policy;
 mod react;
 mod redo;
@@ -39,9 +40,10 @@ pub use decide::{
     PostCommand, ReadResult, Rejection, Turn, WriteResult, decide, held, is_new, next_wake,
 };
 pub use event::{
-    Asked, End, Incoming, Input, IntakePosition, Lane, PlanStep, PostEvent, Redo, RunId,
-    SourceVersion, Step, WriteNumber,
+    Asked, End, Incoming, Input, IntakePosition, Lane, NoticeNumber, PlanStep, PostEvent, Redo,
+    RunId, SourceVersion, Step, WriteNumber,
 };
+pub use notice::{NoticeKind, Owed};
 pub use policy::{Policy, RoutePlan, Tries};
 pub use react::{Effect, outstanding, react};
 pub use state::{

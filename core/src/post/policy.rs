@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use copydesk_proto::{PostKey, RouteId, Timestamp};
+use copydesk_proto::{PostKey, RouteId, SubscriberId, Timestamp};
 
 use super::event::PlanStep;
+use super::notice::NoticeKind;
 use crate::holds::{Hold, HoldScope, Holds};
 use crate::retry::RetryPolicy;
 use crate::routes::Coalesce;
+use crate::subscribers::Subscription;
 
 /// Knowledge for one post's decisions. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -25,6 +27,10 @@ pub struct Policy {
     pub tries: Tries,
     /// Whether the post's site takes suggestions.
     pub suggests: bool,
+    /// Who may want to know how runs end.
+    pub subscriptions: Arc<Vec<Subscription>>,
+    /// Of notices: why their subscriber is told nothing at present.
+    pub closed: Option<Arc<Hold>>,
 }
 
 /// What a route asks for.
@@ -47,7 +53,7 @@ pub struct Tries {
     pub read: RetryPolicy,
     /// Asking an AI service.
     pub enrich: RetryPolicy,
-    /// Writing to WordPress.
+    /// Writing to WordPress; notices have a schedule of their own.
     pub write: RetryPolicy,
     /// How long the other side may be unavailable before the run is dead-lettered.
     pub unavailable_max_ms: u64,
@@ -59,14 +65,31 @@ impl Policy {
     /// The first hold on any of what this needs, the post and its site included.
     #[must_use]
     pub(super) fn held(&self, needs: &[HoldScope]) -> Option<&Hold> {
+        if let Some(closed) = &self.closed {
+            return Some(closed);
+        }
         if self.holds.is_empty() {
             return None;
         }
-        let always = [
+        let mut always = vec![
             HoldScope::All,
             HoldScope::Site(self.key.site.clone()),
             HoldScope::Post(self.key.clone()),
         ];
+        if let Some(subscriber) = self.key.subscriber() {
+            // A notice is no delivery to WordPress, and its source and route had their say.
+            always.push(HoldScope::Subscriber(subscriber.clone()));
+            return self.holds.blocks(&always);
+        }
         self.holds.blocks(&always).or_else(|| self.holds.blocks(needs))
+    }
+
+    /// Whom to tell of such an end. Of notices nobody is told.
+    pub(super) fn listeners(&self, kind: NoticeKind) -> Vec<SubscriberId> {
+        if self.key.subscriber().is_some() {
+            return Vec::new();
+        }
+        let listening = self.subscriptions.iter().filter(|s| s.listens(&self.key.site, kind));
+        listening.map(|subscription| subscription.id.clone()).collect()
     }
 }

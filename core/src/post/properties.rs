@@ -12,6 +12,7 @@ use crate::budget::{Period, Withheld};
 use crate::content::{Field, FieldValue, FieldWrite, Mode};
 use crate::failure::{Failure, FailureClass};
 use crate::holds::{Hold, Holds};
+use crate::subscribers::Subscription;
 
 const TEXTS: [&str; 3] = ["a", "b", "c"];
 const ROUTES: [&str; 6] = ["every", "latest", "block", "gap", "pass", "suggest"];
@@ -61,7 +62,14 @@ struct World {
 impl World {
     fn new(suggests: bool) -> Self {
         let state = PostState::default();
-        let policy = Policy { suggests, ..policy() };
+        let subscription = Subscription {
+            id: "crm".parse().unwrap(),
+            events: vec!["*".parse().unwrap()],
+            sites: vec![],
+            matchers: vec![],
+            fields: vec![],
+        };
+        let policy = Policy { suggests, subscriptions: Arc::new(vec![subscription]), ..policy() };
         Self { policy, now: START, position: 0, state, history: Vec::new() }
     }
 
@@ -135,7 +143,10 @@ impl World {
     }
 
     fn answer(&mut self, effect: Effect, how: u8, body: &str) {
-        let run = effect.run;
+        let (run, step) = match effect {
+            Effect::Do { run, step, attempt: _ } => (run, step),
+            Effect::Tell(notice) => return self.command(PostCommand::Told { notice }),
+        };
         let current = self.state.run.clone().unwrap();
         let input = current.input.map_or(text("none"), |i| i.hash);
         let class = match how {
@@ -145,17 +156,17 @@ impl World {
         };
         let failure = Failure::new(class, "code", "cause");
         let fails = how < 3;
-        if how == 10 && matches!(effect.step, Step::Enrich(_)) {
+        if how == 10 && matches!(step, Step::Enrich(_)) {
             let withheld = Withheld {
                 budget: "site:news".parse().unwrap(),
                 period: Period::Day,
                 until: (body == "a").then(|| self.now.after_ms(500)),
                 since: self.now,
             };
-            self.command(PostCommand::Withheld { run, step: effect.step, withheld });
+            self.command(PostCommand::Withheld { run, step, withheld });
             return;
         }
-        self.command(match effect.step {
+        self.command(match step {
             Step::Read => {
                 let found = Input { hash: text(body), modified_at: None };
                 let result = match how {
@@ -240,7 +251,12 @@ struct Oracle {
 impl Oracle {
     fn see(&mut self, event: &PostEvent) {
         let answered = |asked: &mut BTreeSet<Effect>, run: RunId, step: Option<Step>| {
-            asked.retain(|e| e.run != run || step.is_some_and(|s| e.step != s));
+            asked.retain(|effect| match effect {
+                Effect::Do { run: of, step: s, .. } => {
+                    *of != run || step.is_some_and(|step| *s != step)
+                }
+                Effect::Tell(_) => true,
+            });
         };
         match event {
             PostEvent::PostRead { run, input } => {
@@ -269,7 +285,11 @@ impl Oracle {
             PostEvent::RunEnded { run, .. } | PostEvent::DeadLettered { run, .. } => {
                 answered(&mut self.asked, *run, None);
             }
+            PostEvent::NoticePosted { notice } => {
+                self.asked.remove(&Effect::Tell(*notice));
+            }
             PostEvent::StepAsked { .. }
+            | PostEvent::NoticeOwed { .. }
             | PostEvent::Accepted(_)
             | PostEvent::Ignored { .. }
             | PostEvent::Ended { .. }
@@ -416,6 +436,37 @@ fn nothing_is_paid_twice(history: &[PostEvent]) {
     }
 }
 
+/// Each end is owed right before it and told once, but for superseded and erased ones.
+fn every_end_is_told(history: &[PostEvent], state: &PostState) {
+    let mut owed_now = BTreeSet::new();
+    let mut before: Option<&PostEvent> = None;
+    for event in history {
+        let ends = match event {
+            PostEvent::RunEnded { run, end } => {
+                (!matches!(end, End::Superseded { .. })).then_some(run)
+            }
+            PostEvent::DeadLettered { run, .. } => Some(run),
+            _other => None,
+        };
+        if let Some(run) = ends {
+            let owed = matches!(before, Some(PostEvent::NoticeOwed { run: of, .. }) if of == run);
+            let erased = matches!(event, PostEvent::RunEnded { end: End::Dropped { .. }, .. });
+            assert!(owed || erased, "nobody is told of {event:?}");
+        }
+        match event {
+            PostEvent::NoticeOwed { notice, .. } => {
+                assert!(owed_now.insert(*notice), "{notice:?} is owed twice");
+            }
+            PostEvent::NoticePosted { notice } => {
+                assert!(owed_now.remove(notice), "{notice:?} is told twice");
+            }
+            _other => {}
+        }
+        before = Some(event);
+    }
+    assert!(owed_now.is_empty() && state.owed.is_empty(), "never told: {owed_now:?}");
+}
+
 fn suggestions_go_only_where_they_are_taken(history: &[PostEvent], taken: bool) {
     let is_suggestion = |field: &FieldWrite| field.mode == Mode::Suggest;
     for event in history {
@@ -442,6 +493,7 @@ proptest! {
         each_accepted_event_ends_once(&world.history, &world.state);
         write_numbers_count_up_and_effects_keep_order(&world.history);
         nothing_is_paid_twice(&world.history);
+        every_end_is_told(&world.history, &world.state);
         suggestions_go_only_where_they_are_taken(&world.history, suggests);
         prop_assert!(world.state.is_idle());
     }

@@ -49,3 +49,14 @@ fn forget_write(run: &mut Run) {
     run.write = None;
     run.write_progress = Progress::default();
 }
+
+/// The run, with what failed as if it had never been tried.
+pub(super) fn forget_failures(mut run: Run) -> Run {
+    let steps = run.steps.iter_mut().map(|s| &mut s.progress);
+    for progress in steps.chain([&mut run.read, &mut run.write_progress]) {
+        if progress.phase != Phase::Done {
+            *progress = Progress::default();
+        }
+    }
+    run
+}

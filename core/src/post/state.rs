@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use copydesk_proto::{ContentHash, EnrichmentId, Timestamp};
 
 use super::event::{
-    End, Incoming, Input, IntakePosition, PlanStep, PostEvent, RunId, SourceVersion, Step,
-    WriteNumber,
+    End, Incoming, Input, IntakePosition, NoticeNumber, PlanStep, PostEvent, RunId, SourceVersion,
+    Step, WriteNumber,
 };
-use super::redo::begin_again;
+use super::notice::Owed;
+use super::redo::{begin_again, forget_failures};
 use crate::budget::Withheld;
 use crate::content::{Answer, Field, FieldWrite};
 use crate::failure::Failure;
@@ -41,6 +42,10 @@ pub struct PostState {
     pub answers: Vec<PaidAnswer>,
     /// AI calls asked for in the present hour.
     pub asks: AskWindow,
+    /// Last number of a told end.
+    pub notice_number: NoticeNumber,
+    /// Ends that subscribers are still to be told of, oldest first.
+    pub owed: VecDeque<Owed>,
 }
 
 /// A run: the work one event asked for.
@@ -214,10 +219,13 @@ impl Run {
 }
 
 impl PostState {
-    /// Whether nothing waits and nothing runs. Dead letters do not count: they are an operator's.
+    /// Whether nothing waits, runs or is owed. Dead letters do not count: they are an operator's.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.run.is_none() && self.resumed.is_empty()
+        self.waiting.is_empty()
+            && self.run.is_none()
+            && self.resumed.is_empty()
+            && self.owed.is_empty()
     }
 
     /// A kept answer for this text and prompt.
@@ -309,6 +317,13 @@ pub fn evolve(mut state: PostState, event: &PostEvent) -> PostState {
                 };
             }
         }
+        PostEvent::NoticeOwed { notice, run, .. } => {
+            state.notice_number = *notice;
+            let runs = state.run.iter().chain(&state.resumed);
+            let owed = runs.filter(|r| r.id == *run).find_map(|run| Owed::of(run, event));
+            state.owed.extend(owed);
+        }
+        PostEvent::NoticePosted { notice } => state.owed.retain(|owed| owed.notice != *notice),
         PostEvent::RunEnded { run, end } => end_run(&mut state, *run, end),
         PostEvent::DeadLettered { run, step, failure, at } => {
             if let Some(run) = state.run.take_if(|r| r.id == *run) {
@@ -339,7 +354,10 @@ pub fn evolve(mut state: PostState, event: &PostEvent) -> PostState {
         PostEvent::DeadLetterDropped { run, by: _, reason: _ } => {
             state.dead.retain(|d| d.run.id != *run)
         }
-        PostEvent::Erased { .. } => state.answers.clear(),
+        PostEvent::Erased { .. } => {
+            state.answers.clear();
+            state.owed.clear();
+        }
         PostEvent::Checkpointed(checkpoint) => state = (**checkpoint).clone(),
     }
     state
@@ -470,16 +488,6 @@ fn end_run(state: &mut PostState, id: RunId, end: &End) {
         state.settled.extend(settled);
     }
     state.effective = Some(Effective { position: id.0, version: run.incoming.version });
-}
-
-fn forget_failures(mut run: Run) -> Run {
-    let steps = run.steps.iter_mut().map(|s| &mut s.progress);
-    for progress in steps.chain([&mut run.read, &mut run.write_progress]) {
-        if progress.phase != Phase::Done {
-            *progress = Progress::default();
-        }
-    }
-    run
 }
 
 fn count_ask(asks: &mut AskWindow, at: Timestamp) {

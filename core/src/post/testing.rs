@@ -61,6 +61,8 @@ pub(super) fn policy() -> Policy {
             asks_per_hour_max: 1_000,
         },
         suggests: false,
+        subscriptions: Arc::default(),
+        closed: None,
     }
 }
 

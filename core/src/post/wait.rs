@@ -29,11 +29,13 @@ pub enum Wait {
     Site,
     /// An AI service's answer, or a place in its queue.
     Provider,
+    /// A subscriber's answer.
+    Subscriber,
 }
 
 impl Wait {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Turn,
         Self::Quiet,
         Self::Gap,
@@ -43,6 +45,7 @@ impl Wait {
         Self::Budget,
         Self::Site,
         Self::Provider,
+        Self::Subscriber,
     ];
 
     /// In one word.
@@ -58,6 +61,7 @@ impl Wait {
             Self::Budget => "budget",
             Self::Site => "site",
             Self::Provider => "provider",
+            Self::Subscriber => "subscriber",
         }
     }
 }
@@ -92,6 +96,9 @@ fn run_waits_for(state: &PostState, run: &Run, policy: &Policy, now: Timestamp) 
     let asked = run.all_steps().find(|(_, progress)| progress.phase == Phase::Asked);
     match asked {
         Some((Step::Enrich(_), _)) => return Wait::Provider,
+        Some((Step::Read | Step::Write, _)) if policy.key.subscriber().is_some() => {
+            return Wait::Subscriber;
+        }
         Some((Step::Read | Step::Write, _)) => return Wait::Site,
         None => {}
     }

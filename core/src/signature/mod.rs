@@ -9,7 +9,7 @@ use std::fmt;
 
 use data_encoding::{BASE64, HEXLOWER, HEXLOWER_PERMISSIVE};
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 use crate::limits::{KEY_ID_BYTES_MAX, SECRET_BYTES_MAX, SIGNATURES_TRIED_MAX};
 
@@ -134,6 +134,24 @@ impl Secret {
         let own = self.keyed.clone().chain_update(&self.value).finalize().into_bytes();
         self.keyed.clone().chain_update(given).verify_slice(&own).is_ok()
     }
+}
+
+/// A master secret from any text.
+#[must_use]
+pub fn master(text: &[u8]) -> [u8; 32] {
+    Sha256::digest(text).into()
+}
+
+/// A Standard Webhooks secret that belongs to a name and a key id, from a master secret: whoever
+/// holds that one knows it, and nobody has to keep it.
+#[must_use]
+pub fn derive(master: &[u8; 32], name: &str, key_id: &str) -> String {
+    let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(master).expect("any length is a key");
+    let part = |mac: Hmac<Sha256>, text: &str| {
+        mac.chain_update((text.len() as u64).to_be_bytes()).chain_update(text)
+    };
+    let mac = part(part(part(mac, "copydesk subscriber"), name), key_id);
+    format!("whsec_{}", BASE64.encode(&mac.finalize().into_bytes()))
 }
 
 /// Whether the text can be the id of a secret.

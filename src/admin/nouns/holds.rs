@@ -67,7 +67,8 @@ fn reaches(reach: &Reach, scope: &HoldScope) -> Option<bool> {
         | HoldScope::Source(_)
         | HoldScope::Provider(_)
         | HoldScope::Enrichment(_)
-        | HoldScope::Route(_) => None,
+        | HoldScope::Route(_)
+        | HoldScope::Subscriber(_) => None,
     }
 }
 

@@ -9,6 +9,7 @@ mod money;
 mod posts;
 mod sources;
 mod stream;
+mod subscribers;
 mod tokens;
 mod traces;
 mod verify;
@@ -20,6 +21,7 @@ pub use jobs::{JobFilter, JobOrder, JobRequest, JobResultList};
 pub use money::{CapsRequest, CostList};
 pub use posts::PostList;
 pub use stream::Followed;
+pub use subscribers::{ReplayRequest, Replayed};
 pub use tokens::{NewToken, TokenRequest, TokenRow};
 
 use axum::Json;
@@ -51,6 +53,7 @@ pub(super) fn all() -> OpenApiRouter<Office> {
         .merge(money::routes())
         .merge(traces::routes())
         .merge(verify::routes())
+        .merge(subscribers::routes())
         .merge(tokens::routes());
     OpenApiRouter::new().nest("/api/v1", nouns)
 }
@@ -114,8 +117,11 @@ struct PostPath {
     /// The site.
     #[param(pattern = "^[a-z0-9][a-z0-9_-]{0,31}$")]
     site: String,
-    /// The post: its number, or `x` and the hash of a foreign id.
-    #[param(pattern = "^([1-9][0-9]{0,17}|x[a-z2-7]{25}[aeimquy4])$")]
+    /// The post: its number, or `x` and the hash of a foreign id; after `to-<subscriber>-` the
+    /// notices about it.
+    #[param(
+        pattern = "^(to-[a-z0-9][a-z0-9_-]{0,31}-)?([1-9][0-9]{0,17}|x[a-z2-7]{25}[aeimquy4])$"
+    )]
     post: String,
 }
 

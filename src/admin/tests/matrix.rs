@@ -15,10 +15,11 @@ const SEND: &str = r#"{"source":"news","event":{"event":"desk.asked","post_id":4
 const SEND_AND_WAIT: &str = r#"{"source":"news","event":{"post_id":42},"wait_s":9}"#;
 const RETRY_NEWS: &str = r#"{"verb":"retry","filter":{"site":"news"}}"#;
 const RETRY_ALL: &str = r#"{"verb":"retry","filter":{}}"#;
+const SUBSCRIBER: &str = r#"{"name":"crm","url":"https://crm.example.org/"}"#;
 const ERASE_POST: &str = r#"{"verb":"erase","filter":{"post":"news/42"}}"#;
 
 #[rustfmt::skip]
-const MATRIX: [Row; 47] = [
+const MATRIX: [Row; 56] = [
     Row("GET",  "/api/v1/openapi.json",                      READ, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     Row("GET",  "/api/v1/me",                                READ, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     Row("GET",  "/api/v1/status",                            READ, [200, 200, 200, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
@@ -63,6 +64,15 @@ const MATRIX: [Row; 47] = [
     Row("GET",  "/api/v1/providers",                         READ, [200, 200, 200, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
     Row("GET",  "/api/v1/routes",                            READ, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     Row("POST", "/api/v1/verify",                            READ, [403, 403, 503, 503, 403, 403, 403, 403, 403, 403, 403, 403]),
+    Row("GET",  "/api/v1/subscribers",                       READ, [200, 200, 200, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
+    Row("POST", "/api/v1/subscribers",   SUBSCRIBER,               [403, 403, 403, 201, 403, 403, 403, 403, 403, 403, 403, 403]),
+    Row("GET",  "/api/v1/subscribers/crm",                   READ, [200, 200, 200, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
+    Row("POST", "/api/v1/subscribers/crm/test",              ACT,  [403, 403, 200, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
+    Row("POST", "/api/v1/subscribers/crm/replay", r#"{"since":1}"#, [403, 403, 200, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
+    Row("POST", "/api/v1/subscribers/crm/enable",            ACT,  [403, 403, 200, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
+    Row("POST", "/api/v1/subscribers/crm/disable",           ACT,  [403, 403, 200, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
+    Row("POST", "/api/v1/subscribers/crm/rotate",            ACT,  [403, 403, 403, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
+    Row("POST", "/api/v1/subscribers/crm/remove",            ACT,  [403, 403, 403, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
     Row("GET",  "/api/v1/tokens",                            READ, [403, 403, 403, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
     Row("POST", "/api/v1/tokens",        r#"{"name":"x","role":"root"}"#, [403, 403, 403, 400, 403, 403, 403, 403, 403, 403, 403, 403]),
     Row("POST", "/api/v1/tokens/0123456789ab/revoke",        ACT,  [403, 403, 403, 404, 403, 403, 403, 403, 403, 403, 403, 403]),

@@ -105,6 +105,18 @@ fn budget_row(budget: &str) -> BudgetRow {
     }
 }
 
+fn subscriber(name: &str) -> SubscriberView {
+    let row = SubscriberRow {
+        name: name.to_owned(),
+        kind: "webhook".to_owned(),
+        target: "https://crm.example.org/".to_owned(),
+        state: "enabled".to_owned(),
+        events: vec!["*".to_owned()],
+        ..SubscriberRow::default()
+    };
+    SubscriberView { row, attempts: Vec::new() }
+}
+
 fn site_row(site: &str) -> SiteRow {
     SiteRow {
         site: site.to_owned(),
@@ -284,6 +296,33 @@ impl Desk for Fake {
 
     fn nodes(&self) -> Asked<'_, Vec<NodeRow>> {
         self.did("nodes".to_owned(), Ok(Vec::new()))
+    }
+
+    fn subscribers(&self) -> Asked<'_, Vec<SubscriberView>> {
+        self.did("subscribers".to_owned(), Ok(vec![subscriber("crm")]))
+    }
+
+    fn add_subscriber(&self, order: SubscriberRequest, act: Act) -> Asked<'_, NewSubscriber> {
+        let (secret, row) = ("whsec_secret".to_owned(), subscriber(&order.name).row);
+        let said = format!("subscribe {order:?} {} {}", act.by, act.reason);
+        self.did(said, Ok(NewSubscriber { secret, row: Some(row) }))
+    }
+
+    fn turn_subscriber(&self, id: String, turn: SubscriberTurn, act: Act) -> Asked<'_, ()> {
+        self.did(format!("{turn:?} {id} {} {}", act.by, act.reason), Ok(()))
+    }
+
+    fn rotate_subscriber(&self, id: String, act: Act) -> Asked<'_, String> {
+        let said = format!("rotate {id} {} {}", act.by, act.reason);
+        self.did(said, Ok("whsec_secret".to_owned()))
+    }
+
+    fn ping_subscriber(&self, id: String) -> Asked<'_, NoticeAttemptRow> {
+        self.did(format!("ping {id}"), Ok(NoticeAttemptRow::default()))
+    }
+
+    fn replay_notices(&self, id: String, order: ReplayOrder, act: Act) -> Asked<'_, u64> {
+        self.did(format!("replay {id} {order:?} {} {}", act.by, act.reason), Ok(3))
     }
 
     fn sites(&self) -> Asked<'_, Vec<SiteRow>> {

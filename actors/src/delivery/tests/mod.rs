@@ -9,7 +9,7 @@ mod failures;
 mod ingest;
 mod plugin;
 mod probe;
-mod stub;
+pub(crate) mod stub;
 
 use std::time::Duration;
 

@@ -19,16 +19,16 @@ use tokio::net::TcpListener;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
-    pub(super) method: String,
+pub(crate) struct Seen {
+    pub(crate) method: String,
     /// Path and query.
-    pub(super) target: String,
-    pub(super) headers: HashMap<String, String>,
-    pub(super) body: String,
+    pub(crate) target: String,
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: String,
 }
 
 impl Seen {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 }
@@ -38,7 +38,7 @@ const LATENCY: Duration = Duration::from_millis(5);
 
 /// What the site does.
 #[derive(Debug, Clone)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Http {
         status: u16,
         headers: Vec<(&'static str, String)>,
@@ -53,25 +53,25 @@ pub(super) enum Answer {
 }
 
 impl Answer {
-    pub(super) fn json(status: u16, body: impl ToString) -> Self {
+    pub(crate) fn json(status: u16, body: impl ToString) -> Self {
         let headers = vec![("content-type", "application/json; charset=UTF-8".to_owned())];
         Self::Http { status, headers, body: body.to_string() }
     }
 
-    pub(super) fn html(status: u16) -> Self {
+    pub(crate) fn html(status: u16) -> Self {
         let headers = vec![("content-type", "text/html; charset=UTF-8".to_owned())];
         Self::Http { status, headers, body: "<html>a page</html>".to_owned() }
     }
 
     /// WordPress's own error.
-    pub(super) fn error(status: u16, code: &str) -> Self {
+    pub(crate) fn error(status: u16, code: &str) -> Self {
         let body = serde_json::json!({
             "code": code, "message": "Words.", "data": {"status": status},
         });
         Self::json(status, body)
     }
 
-    pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         if let Self::Http { headers, .. } = &mut self {
             headers.push((name, value.to_owned()));
         }
@@ -80,7 +80,7 @@ impl Answer {
 }
 
 /// A running stand-in; it ends with the test's runtime.
-pub(super) struct Stub {
+pub(crate) struct Stub {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     busiest: Arc<AtomicUsize>,
@@ -94,7 +94,7 @@ struct Load {
 }
 
 impl Stub {
-    pub(super) async fn start(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -125,21 +125,21 @@ impl Stub {
         Self { address, seen, busiest }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
     /// The most requests that were served at once.
-    pub(super) fn busiest(&self) -> usize {
+    pub(crate) fn busiest(&self) -> usize {
         self.busiest.load(Ordering::SeqCst)
     }
 
     /// How many requests of a method came.
-    pub(super) fn count(&self, method: &str) -> usize {
+    pub(crate) fn count(&self, method: &str) -> usize {
         self.seen().iter().filter(|s| s.method == method).count()
     }
 }

@@ -116,10 +116,16 @@ async fn replay(desk: &Desk, job: &Job, post: &PostKey) -> Acted {
     if intake.body.is_empty() {
         return Ok(false);
     }
-    let route =
-        world.route_again(&intake).ok_or("its source is not in the configuration any more")?;
+    // A notice is the same notice again, under its id.
+    let (route, event_id) = if post.subscriber().is_some() {
+        (intake.route.clone(), intake.event_id.clone())
+    } else {
+        let route = world.route_again(&intake);
+        let route = route.ok_or("its source is not in the configuration any more")?;
+        (route, Uuid::now_v7().to_string())
+    };
     let again = Intake {
-        event_id: Uuid::now_v7().to_string(),
+        event_id,
         idempotency_key: format!("replay-{}", job.id),
         received_at: World::now(),
         route,
@@ -128,12 +134,16 @@ async fn replay(desk: &Desk, job: &Job, post: &PostKey) -> Acted {
         ..intake
     };
     let mut record = again.record(post);
-    if world.partitions.are_leased() {
+    // Notices are no backlog.
+    let counts = post.subscriber().is_none();
+    if world.partitions.are_leased() && counts {
         sign_stored(&mut record, world.owner);
     }
     match world.log.append(record).await {
         Ok(Appended::Stored(at)) => {
-            world.partitions.stored(partition_of(post), at);
+            if counts {
+                world.partitions.stored(partition_of(post), at);
+            }
             Ok(true)
         }
         Ok(Appended::Duplicate(_)) => Ok(false),

@@ -175,9 +175,13 @@ async fn by_newest_event(
     Ok(targets)
 }
 
+/// Notices are meant only by name; erasing a post erases those about it.
 fn wants_post(filter: &JobFilter, key: &PostKey) -> bool {
     filter.site.as_ref().is_none_or(|site| *site == key.site)
-        && filter.post.as_ref().is_none_or(|post| post == key)
+        && match &filter.post {
+            Some(post) => post == key,
+            None => key.subscriber().is_none(),
+        }
 }
 
 fn wants_event(filter: &JobFilter, intake: &Intake) -> bool {

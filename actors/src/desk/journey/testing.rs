@@ -84,6 +84,8 @@ fn policy() -> Policy {
             asks_per_hour_max: 1_000,
         },
         suggests: false,
+        subscriptions: Arc::default(),
+        closed: None,
     }
 }
 
@@ -230,8 +232,8 @@ impl Newsroom {
         let state = &self.post(key).state;
         let current = state.run.clone().unwrap();
         let input = current.input.map_or(ContentHash::of(&["read"]), |input| input.hash);
-        let run = asked.run;
-        let command = match asked.step {
+        let Effect::Do { run, step: asked, .. } = asked else { panic!("nobody subscribes here") };
+        let command = match asked {
             Step::Read => {
                 let found = ReadResult::Found(Input { hash: input, modified_at: None });
                 PostCommand::Read { run, result: failure.map_or(Ok(found), Err) }

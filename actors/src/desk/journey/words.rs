@@ -58,6 +58,12 @@ pub(in crate::desk) fn told(event: &PostEvent, plan: &[PlanStep]) -> (&'static s
         PostEvent::AttemptFailed { step, failure, retry_at, .. } => {
             ("failed", format!("{} failed: {}", step_name(plan, *step), failed(failure, *retry_at)))
         }
+        PostEvent::NoticeOwed { kind, to, .. } => {
+            ("telling", format!("{} to be told to {}", kind.name(), list(to.iter())))
+        }
+        PostEvent::NoticePosted { .. } => {
+            ("told", "the notices to subscribers are in the log".to_owned())
+        }
         PostEvent::RunEnded { run, end } => {
             ("ended", format!("event {} ended: {}", run.0.0, end_words(end)))
         }
@@ -110,6 +116,7 @@ pub(in crate::desk) const fn run_of(event: &PostEvent) -> Option<RunId> {
         | PostEvent::WriteApplied { run, .. }
         | PostEvent::WriteRefused { run, .. }
         | PostEvent::AttemptFailed { run, .. }
+        | PostEvent::NoticeOwed { run, .. }
         | PostEvent::RunEnded { run, .. }
         | PostEvent::DeadLettered { run, .. }
         | PostEvent::RetryRequested { run, .. }
@@ -119,6 +126,7 @@ pub(in crate::desk) const fn run_of(event: &PostEvent) -> Option<RunId> {
         | PostEvent::Ignored { .. }
         | PostEvent::Ended { .. }
         | PostEvent::Erased { .. }
+        | PostEvent::NoticePosted { .. }
         | PostEvent::Checkpointed(_) => None,
     }
 }

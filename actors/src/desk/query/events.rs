@@ -98,7 +98,9 @@ async fn window(
         at = last.sequence;
         for record in page.iter().filter(|record| record.sequence.0 <= end) {
             let Some(key) = post_of(&record.subject) else { continue };
-            if !filter.reach.has_post(&key) {
+            // Notices are shown when their post is asked for.
+            let is_notice = key.subscriber().is_some() && filter.post.is_none();
+            if is_notice || !filter.reach.has_post(&key) {
                 continue;
             }
             rows.push_back(row(record, key));

@@ -119,6 +119,8 @@ impl Outcomes {
             | PostEvent::WriteIntended { .. }
             | PostEvent::WriteApplied { .. }
             | PostEvent::WriteRefused { .. }
+            | PostEvent::NoticeOwed { .. }
+            | PostEvent::NoticePosted { .. }
             | PostEvent::Erased { .. } => {}
         }
     }

@@ -80,6 +80,10 @@ pub async fn posts(
         else {
             continue;
         };
+        // Notices are shown when they are asked for.
+        if key.subscriber().is_some() && filter.post.is_none() {
+            continue;
+        }
         // A place is the last row that was shown.
         if filter.before.is_some_and(|before| before.0 == record.sequence.0) {
             continue;

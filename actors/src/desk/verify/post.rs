@@ -214,6 +214,17 @@ impl PostAudit {
                 self.end(run.0, &End::Dropped { by: by.clone() }, findings);
             }
             PostEvent::Erased { .. } => self.paid.clear(),
+            PostEvent::NoticeOwed { notice, .. } => {
+                if notice.0 != self.state.notice_number.0 + 1 {
+                    let (number, last) = (notice.0, self.state.notice_number.0);
+                    findings.add("notice_number", format!("notice {number} comes after {last}"));
+                }
+            }
+            PostEvent::NoticePosted { notice } => {
+                if !self.state.owed.iter().any(|owed| owed.notice == *notice) {
+                    findings.add("notice", format!("notice {} is told and not owed", notice.0));
+                }
+            }
             PostEvent::Checkpointed(state) => {
                 if **state != self.state {
                     let text = "the checkpoint is not what the events before it give".to_owned();
@@ -376,8 +387,8 @@ impl PostAudit {
     fn compare(&self, summary: &v1::Summary, findings: &mut Findings) {
         let folded = summarise(&self.state, None, summary.events);
         let told = |s: &v1::Summary| {
-            let v1::Summary { considered, waiting, dead, state, .. } = s;
-            format!("considered {considered}, waiting {waiting}, dead {dead}, {state}")
+            let v1::Summary { considered, waiting, dead, state, owed, .. } = s;
+            format!("considered {considered}, waiting {waiting}, dead {dead}, owed {owed}, {state}")
         };
         if told(&folded) != told(summary) {
             let text = format!("it says {}; its events say {}", told(summary), told(&folded));

@@ -10,6 +10,7 @@ use super::{
     encode_stored, encode_value, encode_withheld, encode_write, parse, require, step, step_number,
 };
 use crate::post::event::{Asked, IntakePosition, PostEvent, Redo, RunId, WriteNumber};
+use crate::post::{NoticeKind, NoticeNumber};
 
 /// The event as stored.
 #[must_use]
@@ -86,6 +87,21 @@ pub fn encode_event(event: &PostEvent) -> v1::PostEvent {
                 at_ms: at.0,
                 of: of.as_ref().map(encode_asked),
             })
+        }
+        PostEvent::NoticeOwed { notice, run, kind, to, kept, suggested, failure, at } => {
+            Kind::NoticeOwed(v1::NoticeOwed {
+                notice: notice.0,
+                run: run.0.0,
+                kind: kind.name().to_owned(),
+                to: to.iter().map(ToString::to_string).collect(),
+                kept: kept.iter().map(ToString::to_string).collect(),
+                suggested: suggested.iter().map(ToString::to_string).collect(),
+                failure: failure.as_ref().map(encode_failure),
+                at_ms: at.0,
+            })
+        }
+        PostEvent::NoticePosted { notice } => {
+            Kind::NoticePosted(v1::NoticePosted { notice: notice.0 })
         }
         PostEvent::RunEnded { run, end } => {
             Kind::RunEnded(v1::RunEnded { run: run.0.0, end: Some(encode_end(end)) })
@@ -184,6 +200,17 @@ pub fn decode_event(stored: &v1::PostEvent) -> Result<PostEvent, DecodeError> {
             step: step(e.step)?,
             withheld: decode_withheld(e.withheld.as_ref())?,
         },
+        Kind::NoticeOwed(e) => PostEvent::NoticeOwed {
+            notice: NoticeNumber(e.notice),
+            run: run(e.run),
+            kind: NoticeKind::named(&e.kind).ok_or(DecodeError("notice"))?,
+            to: all(&e.to, |id| parse(id, "subscriber"))?,
+            kept: all(&e.kept, |field| parse(field, "field"))?,
+            suggested: all(&e.suggested, |field| parse(field, "field"))?,
+            failure: e.failure.as_ref().map(|f| decode_failure(Some(f))).transpose()?,
+            at: Timestamp(e.at_ms),
+        },
+        Kind::NoticePosted(e) => PostEvent::NoticePosted { notice: NoticeNumber(e.notice) },
         Kind::RunEnded(e) => {
             PostEvent::RunEnded { run: run(e.run), end: decode_end(e.end.as_ref())? }
         }

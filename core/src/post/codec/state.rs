@@ -9,11 +9,13 @@ use super::{
     encode_failure, encode_incoming, encode_input, encode_plan, encode_stored, encode_version,
     encode_withheld, encode_write, hash, parse, require, step, step_number,
 };
+use crate::content::Field;
 use crate::post::event::{IntakePosition, RunId, WriteNumber};
 use crate::post::state::{
     AskWindow, DeadLetter, Effective, PaidAnswer, Phase, PostState, Progress, Run, RunStep,
     SeenKey, Write,
 };
+use crate::post::{NoticeKind, NoticeNumber, Owed};
 
 /// The state as stored in snapshots and checkpoints.
 #[must_use]
@@ -51,6 +53,8 @@ pub fn encode_state(state: &PostState) -> v1::PostState {
             .collect(),
         asks_since_ms: state.asks.since.0,
         asks: state.asks.count,
+        notice_number: state.notice_number.0,
+        owed: state.owed.iter().map(encode_owed).collect(),
     }
 }
 
@@ -88,6 +92,51 @@ pub fn decode_state(stored: &v1::PostState) -> Result<PostState, DecodeError> {
         settled: all(&stored.settled, settled)?.into_iter().collect(),
         answers: all(&stored.answers, paid)?,
         asks: AskWindow { since: Timestamp(stored.asks_since_ms), count: stored.asks },
+        notice_number: NoticeNumber(stored.notice_number),
+        owed: all(&stored.owed, decode_owed)?.into(),
+    })
+}
+
+fn encode_owed(owed: &Owed) -> v1::Owed {
+    let names = |fields: &[Field]| fields.iter().map(ToString::to_string).collect();
+    let notice = v1::NoticeOwed {
+        notice: owed.notice.0,
+        run: owed.run.0.0,
+        kind: owed.kind.name().to_owned(),
+        to: owed.to.iter().map(ToString::to_string).collect(),
+        kept: names(&owed.kept),
+        suggested: names(&owed.suggested),
+        failure: owed.failure.as_ref().map(encode_failure),
+        at_ms: owed.at.0,
+    };
+    let made = owed.made.iter().map(|(field, answer)| v1::Made {
+        field: field.to_string(),
+        answer: Some(encode_answer(answer)),
+    });
+    v1::Owed {
+        notice: Some(notice),
+        incoming: Some(encode_incoming(&owed.incoming)),
+        made: made.collect(),
+    }
+}
+
+fn decode_owed(stored: &v1::Owed) -> Decoded<Owed> {
+    let notice = require(stored.notice.as_ref(), "notice")?;
+    let made = |made: &v1::Made| {
+        let answer = decode_answer(require(made.answer.as_ref(), "answer")?)?;
+        Ok((parse(&made.field, "field")?, answer))
+    };
+    Ok(Owed {
+        notice: NoticeNumber(notice.notice),
+        run: RunId(IntakePosition(notice.run)),
+        incoming: decode_incoming(require(stored.incoming.as_ref(), "incoming")?)?,
+        kind: NoticeKind::named(&notice.kind).ok_or(DecodeError("notice"))?,
+        to: all(&notice.to, |id| parse(id, "subscriber"))?,
+        made: all(&stored.made, made)?,
+        kept: all(&notice.kept, |field| parse(field, "field"))?,
+        suggested: all(&notice.suggested, |field| parse(field, "field"))?,
+        failure: notice.failure.as_ref().map(|f| decode_failure(Some(f))).transpose()?,
+        at: Timestamp(notice.at_ms),
     })
 }
 

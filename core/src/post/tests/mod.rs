@@ -150,6 +150,8 @@ fn word(event: &PostEvent) -> String {
         PostEvent::AttemptFailed { step: s, attempt, retry_at, .. } => {
             format!("{}!{attempt}{}", step(s), if retry_at.is_some() { "~" } else { "" })
         }
+        PostEvent::NoticeOwed { kind, to, .. } => format!("owed:{}x{}", kind.name(), to.len()),
+        PostEvent::NoticePosted { .. } => "posted".to_owned(),
         PostEvent::RunEnded { end, .. } => format!("ended:{}", end_word(end)),
         PostEvent::DeadLettered { step: s, .. } => format!("dead:{}", step(s)),
         PostEvent::RetryRequested { .. } => "retry".to_owned(),

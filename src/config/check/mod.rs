@@ -1,5 +1,7 @@
 //! What serde cannot see: ranges, names that must exist, paths that must not clash.
 
+mod subscribers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::time::Duration;
@@ -40,6 +42,7 @@ pub(super) fn check(loaded: &Loaded) -> Vec<Problem> {
     check.providers();
     check.enrichments();
     check.routes();
+    check.subscribers();
     check.problems
 }
 
