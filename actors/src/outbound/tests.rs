@@ -128,7 +128,10 @@ impl Resolve for Names {
 
 /// Listens on an address and answers everyone the same, closing after it.
 async fn server(address: SocketAddr, answer: String) -> (u16, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind(address).await.unwrap();
+    serve(TcpListener::bind(address).await.unwrap(), answer)
+}
+
+fn serve(listener: TcpListener, answer: String) -> (u16, Arc<AtomicUsize>) {
     let (port, reached) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
     let count = Arc::clone(&reached);
     tokio::spawn(async move {
@@ -149,14 +152,29 @@ async fn server(address: SocketAddr, answer: String) -> (u16, Arc<AtomicUsize>) 
 /// who has the same port.
 async fn canary() -> (u16, Vec<Arc<AtomicUsize>>, Outbound) {
     let answer = "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n".to_owned();
-    let at = |ip: &str, port| SocketAddr::new(ip.parse().unwrap(), port);
-    let (port, first) = server(at("127.0.0.1", 0), answer.clone()).await;
-    let mut reached = vec![first];
-    if TcpListener::bind(at("::1", 0)).await.is_ok() {
-        reached.push(server(at("::1", port), answer.clone()).await.1);
-    }
-    server(at(FRIEND, port), answer).await;
+    let [first, sixth, friend_too] = same_port().await;
+    let (port, reached) = serve(first.unwrap(), answer.clone());
+    let mut reached = vec![reached];
+    reached.extend(sixth.map(|listener| serve(listener, answer.clone()).1));
+    serve(friend_too.unwrap(), answer);
     (port, reached, client(Rules { allow: vec![friend()], http: true, ports: Vec::new() }))
+}
+
+/// One port on 127.0.0.1, on ::1 where there is such an address, and at the friend. A port that is
+/// free on one of them may be somebody's on another; then it is another port's turn.
+async fn same_port() -> [Option<TcpListener>; 3] {
+    let bind = async |ip: &str, port| TcpListener::bind((ip, port)).await;
+    let has_sixth = bind("::1", 0).await.is_ok();
+    for _ in 0..100 {
+        let first = bind("127.0.0.1", 0).await.unwrap();
+        let port = first.local_addr().unwrap().port();
+        let sixth = if has_sixth { bind("::1", port).await.ok() } else { None };
+        let friend = bind(FRIEND, port).await.ok();
+        if friend.is_some() && sixth.is_some() == has_sixth {
+            return [Some(first), sixth, friend];
+        }
+    }
+    panic!("no port is free on all addresses");
 }
 
 fn friend() -> ipnet::IpNet {
