@@ -143,7 +143,11 @@ fn world_subscribers(desk: &Desk) -> BTreeSet<SubscriberId> {
 }
 
 /// Whether the post's decisions cover the empty webhook, and so all before it.
-async fn is_considered(desk: &Desk, post: &PostKey, empty: Sequence) -> Result<bool, ReadError> {
+pub(super) async fn is_considered(
+    desk: &Desk,
+    post: &PostKey,
+    empty: Sequence,
+) -> Result<bool, ReadError> {
     let state = query::state(&*desk.world().log, post).await?;
     Ok(state.is_some_and(|state| state.considered.0 >= empty.0))
 }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use copydesk_core::post::{IntakePosition, Redo, Rejection, RunId};
-use copydesk_eventlog::{Appended, ReadError};
+use copydesk_eventlog::{Appended, ReadError, Sequence};
 use copydesk_proto::PostKey;
 use uuid::Uuid;
 
 use super::{Job, JobOutcome, JobResult, JobVerb};
 use crate::World;
-use crate::desk::erase::{EraseError, erase};
+use crate::desk::erase::{EraseError, erase, is_considered};
 use crate::desk::{Desk, OperateError};
 use crate::records::{Intake, Replay, Subjects, partition_of, sign_stored};
 use crate::sequencer::Operation;
@@ -21,6 +21,9 @@ const ROUNDS_MAX: usize = 10_000;
 /// 100 ms.
 const TRIES_MAX: u32 = 5;
 const TRY_PAUSE: Duration = Duration::from_millis(300);
+
+/// Looks at a post that has not taken in what came right before the job, a pause after each: 30 s.
+const WAITS_MAX: u32 = 100;
 
 /// The node is stopping: the job goes on at the next start.
 #[derive(Debug)]
@@ -72,7 +75,7 @@ async fn dead_letter(desk: &Desk, job: &Job, post: &PostKey, run: u64) -> Result
 }
 
 async fn drop_waiting(desk: &Desk, job: &Job, post: &PostKey) -> Result<Acted, Stopping> {
-    let mut dropped = false;
+    let (mut dropped, mut waits) = (false, 0);
     for _ in 0..ROUNDS_MAX {
         let operation = Operation::DropWaiting {
             up_to: IntakePosition(job.horizon),
@@ -82,11 +85,31 @@ async fn drop_waiting(desk: &Desk, job: &Job, post: &PostKey) -> Result<Acted, S
         };
         match operate(desk, post, operation).await? {
             Ok(()) => dropped = true,
-            Err(Rejection::NothingWaits) => return Ok(Ok(dropped)),
+            // What came in right before the job may not be in the post's queue yet.
+            Err(Rejection::NothingWaits) => match all_considered(desk, job, post).await {
+                Ok(true) => return Ok(Ok(dropped)),
+                Ok(false) if waits < WAITS_MAX => {
+                    waits += 1;
+                    tokio::time::sleep(TRY_PAUSE).await;
+                }
+                Ok(false) => return Ok(Err("the post does not take its events in".to_owned())),
+                Err(error) => return Ok(Err(format!("the log cannot be read: {error}"))),
+            },
             Err(rejection) => return Ok(Err(rejection.to_string())),
         }
     }
     Ok(Err("more waits than is dropped in one go; run the job again".to_owned()))
+}
+
+/// Whether the post has looked at all of its events that were there when the job began.
+async fn all_considered(desk: &Desk, job: &Job, post: &PostKey) -> Result<bool, ReadError> {
+    let newest = desk.world().log.last(&Subjects::of(post).intake).await?;
+    match newest {
+        None => Ok(true),
+        Some(newest) => {
+            is_considered(desk, post, Sequence(newest.sequence.0.min(job.horizon))).await
+        }
+    }
 }
 
 /// A verb on a post, again when its sequencer failed meanwhile.
