@@ -9,12 +9,12 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{ActRequest, Answer, DONE, Done, Rows, bad};
+use super::{ActRequest, Answer, DONE, Done, Rows};
 use crate::admin::api::Office;
 use crate::admin::caller::{At, Caller, Told};
 use crate::admin::{
-    NewSubscriber, NoticeAttemptRow, Refusal, ReplayOrder, SubscriberRequest, SubscriberRow,
-    SubscriberTurn, SubscriberView,
+    DeskError, NewSubscriber, NoticeAttemptRow, Refusal, ReplayOrder, SubscriberRequest,
+    SubscriberRow, SubscriberTurn, SubscriberView,
 };
 
 pub(super) fn routes() -> OpenApiRouter<Office> {
@@ -120,7 +120,8 @@ async fn replay(
     let act = caller.sign(ActRequest { by, reason })?;
     let until = until.unwrap_or_else(|| World::now().0);
     if since < 0 || until < since {
-        return Err(bad("since is a time before until, both in milliseconds since 1970"));
+        let why = "since is a time before until, both in milliseconds since 1970".to_owned();
+        return Err(DeskError::Refused(why).into());
     }
     let notices = office.desk.replay_notices(id, ReplayOrder { since, until }, act).await?;
     Ok(Json(Replayed { notices }))
