@@ -259,22 +259,6 @@ impl Intake {
 const LANE_HEADER: &str = "cd-lane";
 const BACKFILL: &str = "backfill";
 
-/// The header that says which process stored an intake record, where several share the log: that
-/// one has counted it, the post's owner otherwise counts it when it reads it.
-const STORED_BY_HEADER: &str = "cd-node";
-
-/// Says in an intake record which process stores it.
-pub fn sign_stored(record: &mut NewRecord, owner: u64) {
-    record.headers.push((STORED_BY_HEADER, format!("{owner:016x}")));
-}
-
-/// Whether this process stored an intake record, by the record.
-#[must_use]
-pub fn stored_by(record: &Record, owner: u64) -> bool {
-    let signed = format!("{owner:016x}");
-    record.headers.iter().any(|(name, value)| name == STORED_BY_HEADER && *value == signed)
-}
-
 /// Which lane an intake record is of.
 #[must_use]
 pub fn lane_of(record: &Record) -> Lane {

@@ -2,8 +2,8 @@
 //! dispatcher, the sequencers and the receivers look; written by the keeper and the dispatcher.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use copydesk_core::roster::Partition;
@@ -26,8 +26,7 @@ pub struct Partitions {
     /// Milliseconds after `began` until which the leases are good.
     good_until_ms: AtomicU64,
     others_backlog: AtomicU64,
-    /// Intake records stored by this node and not read back yet.
-    unread: AtomicI64,
+    unread: Mutex<Unread>,
     nodes: AtomicU64,
     taken_over: AtomicU64,
     taken_free: AtomicU64,
@@ -44,6 +43,14 @@ struct Place {
     backlog: AtomicI64,
     dead: AtomicI64,
     contested: AtomicBool,
+}
+
+/// Intake records that this node stored and has not read back. The log is read in order, so where
+/// the reader stands tells which, whatever comes first: the answer to the append or the record.
+#[derive(Debug, Default)]
+struct Unread {
+    read_to: Sequence,
+    stored: BTreeSet<Sequence>,
 }
 
 /// How many nodes share what the outside allows the desk: an AI service's limits, a site's, budgets.
@@ -103,7 +110,7 @@ impl Partitions {
             began: Instant::now(),
             good_until_ms: AtomicU64::new(if leased { 0 } else { u64::MAX }),
             others_backlog: AtomicU64::new(0),
-            unread: AtomicI64::new(0),
+            unread: Mutex::default(),
             nodes: AtomicU64::new(1),
             taken_over: AtomicU64::new(0),
             taken_free: AtomicU64::new(0),
@@ -235,29 +242,41 @@ impl Partitions {
     /// that works on it counts it when it reads it.
     pub(crate) fn stored(&self, partition: Partition, at: Sequence) {
         if self.leased {
-            self.unread.fetch_add(1, Ordering::Relaxed);
+            let mut unread = self.unread();
+            if at > unread.read_to {
+                unread.stored.insert(at);
+            }
         } else if at > self.since(partition) {
             self.add_backlog(partition, 1);
         }
     }
 
     /// Counts an intake record that was read, unless looking through the partition has.
-    pub(crate) fn read_back(&self, partition: Partition, at: Sequence, is_own: bool) {
-        if is_own {
-            self.unread.fetch_sub(1, Ordering::Relaxed);
-        }
+    pub(crate) fn read_back(&self, partition: Partition, at: Sequence) {
+        self.read_to(at);
         if self.holds(partition) && at > self.since(partition) {
             self.add_backlog(partition, 1);
         }
     }
 
-    /// Nothing is at work and nothing waits: what an earlier owner had counted, or an append whose
-    /// answer was lost, is put right.
+    /// The log's intake has been read up to here.
+    pub(crate) fn read_to(&self, at: Sequence) {
+        let mut unread = self.unread();
+        unread.read_to = at;
+        while unread.stored.first().is_some_and(|first| *first <= at) {
+            unread.stored.pop_first();
+        }
+    }
+
+    fn unread(&self) -> std::sync::MutexGuard<'_, Unread> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing is at work and nothing waits: what an earlier owner had counted is put right.
     pub(crate) fn nothing_waits(&self) {
         for place in &self.places {
             place.backlog.store(0, Ordering::Relaxed);
         }
-        self.unread.fetch_max(0, Ordering::Relaxed);
     }
 
     pub(crate) fn add_backlog(&self, partition: Partition, change: i64) {
@@ -271,8 +290,8 @@ impl Partitions {
     /// Events that wait in this node's partitions.
     #[must_use]
     pub fn backlog(&self) -> u64 {
-        let unread = u64::try_from(self.unread.load(Ordering::Relaxed)).unwrap_or(0);
-        self.sum(|place| &place.backlog).saturating_add(unread)
+        let unread = self.unread().stored.len();
+        self.sum(|place| &place.backlog).saturating_add(u64::try_from(unread).unwrap_or(u64::MAX))
     }
 
     /// Events that wait on all nodes, by what the others last said.

@@ -53,6 +53,21 @@ async fn is_clean(log: &MemoryLog) {
     assert!(report.is_clean(), "{:?}", report.violations);
 }
 
+#[test]
+fn what_another_node_works_on_waits_until_it_is_read_back_in_either_order() {
+    let partitions = Partitions::leased();
+    partitions.stored(7, Sequence(3));
+    partitions.stored(8, Sequence(5));
+    assert_eq!(partitions.backlog(), 2, "two are stored and not read back");
+    partitions.read_back(7, Sequence(3));
+    assert_eq!(partitions.backlog(), 1);
+    // The reader was quicker than the answer to the append, and the idle node looked in between.
+    partitions.read_back(8, Sequence(6));
+    partitions.nothing_waits();
+    partitions.stored(8, Sequence(6));
+    assert_eq!(partitions.backlog(), 0, "all has been read");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_share_out_and_a_node_that_stops_hands_over_within_a_second() {
     let (log, register) = (MemoryLog::new(), MemoryRegister::default());

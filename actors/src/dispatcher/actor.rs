@@ -19,7 +19,7 @@ use super::pump::pump;
 use super::recovery::Recovery;
 use super::shares::Shares;
 use crate::World;
-use crate::records::{lane_of, partition_in, partition_of, post_of, stored_by};
+use crate::records::{lane_of, partition_in, partition_of, post_of};
 use crate::sequencer::{self, Operation, Rest, Sequencer, SequencerMessage};
 use crate::telemetry::Mailbox;
 
@@ -209,8 +209,7 @@ impl State {
             && !is_notice
             && let Some(partition) = partition_in(&record.subject)
         {
-            let is_own = stored_by(&record, self.world.owner);
-            partitions.read_back(partition, record.sequence, is_own);
+            partitions.read_back(partition, record.sequence);
         }
         if self.stalled.is_empty() {
             return self.take_record(record, credit, myself).await;

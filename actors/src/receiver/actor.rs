@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::message::{Receipt, ReceiverMessage};
 use super::publishing::Publishing;
 use crate::World;
-use crate::records::{Intake, Replay, Subjects, partition_of, sign_stored};
+use crate::records::{Intake, Replay, Subjects, partition_of};
 use crate::telemetry::Mailbox;
 
 /// The actor; its state is [`Admission`].
@@ -75,11 +75,7 @@ async fn store(world: &World, webhook: VerifiedWebhook) -> Result<Receipt, Refus
     let route = world.routes.route(&webhook).map(|route| route.id.clone());
     let mut intake = intake_of(webhook, route);
     let publishing = Publishing::begin(world, &mut intake);
-    let mut record = intake.record(&key);
-    if world.partitions.are_leased() {
-        sign_stored(&mut record, world.owner);
-    }
-    let append = world.log.append(record);
+    let append = world.log.append(intake.record(&key));
     crash_point("receiver.verified");
     let appended = tokio::time::timeout(Duration::from_millis(APPEND_TIMEOUT_MS), append).await;
     crash_point("receiver.appended");

@@ -11,7 +11,7 @@ use super::{Job, JobOutcome, JobResult, JobVerb};
 use crate::World;
 use crate::desk::erase::{EraseError, erase, is_considered};
 use crate::desk::{Desk, OperateError};
-use crate::records::{Intake, Replay, Subjects, partition_of, sign_stored};
+use crate::records::{Intake, Replay, Subjects, partition_of};
 use crate::sequencer::Operation;
 
 /// Rounds of dropping in one post: each frees room for as many events as a post may queue.
@@ -156,15 +156,10 @@ async fn replay(desk: &Desk, job: &Job, post: &PostKey) -> Acted {
         replay: Some(Replay { by: job.by.clone(), job: job.id.clone() }),
         ..intake
     };
-    let mut record = again.record(post);
-    // Notices are no backlog.
-    let counts = post.subscriber().is_none();
-    if world.partitions.are_leased() && counts {
-        sign_stored(&mut record, world.owner);
-    }
-    match world.log.append(record).await {
+    match world.log.append(again.record(post)).await {
         Ok(Appended::Stored(at)) => {
-            if counts {
+            // Notices are no backlog.
+            if post.subscriber().is_none() {
                 world.partitions.stored(partition_of(post), at);
             }
             Ok(true)
