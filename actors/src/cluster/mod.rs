@@ -28,7 +28,7 @@ use tokio::time::Instant;
 
 pub(crate) use keeper::Keeper;
 pub(crate) use neighbours::follow_neighbours;
-pub use partitions::{Partitions, Sharers};
+pub use partitions::{Lease, Partitions, Sharers};
 
 /// How a node shares its log with others.
 #[derive(Clone)]

@@ -83,6 +83,24 @@ impl Sharers {
     }
 }
 
+/// One partition's lease, to look at just before something is done that costs money.
+#[derive(Debug, Clone, Default)]
+pub struct Lease(Option<(Arc<Partitions>, Partition)>);
+
+impl Lease {
+    /// The lease of a partition of these.
+    #[must_use]
+    pub const fn of(partitions: Arc<Partitions>, partition: Partition) -> Self {
+        Self(Some((partitions, partition)))
+    }
+
+    /// Whether the partition is this node's at this moment; always without leases.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.0.as_ref().is_none_or(|(partitions, partition)| partitions.epoch(*partition).is_some())
+    }
+}
+
 impl Partitions {
     /// All of them, for good: no other node shares the log.
     #[must_use]

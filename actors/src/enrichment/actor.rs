@@ -255,7 +255,7 @@ impl State {
     fn start_what_may(&mut self, myself: &ActorRef<EnrichmentMessage>) {
         while self.in_flight < self.sharers.of_places(self.concurrency) {
             let Some(ask) = self.waiting.peek() else { return };
-            if ask.reply.is_closed() {
+            if !ask.is_wanted() {
                 self.waiting.pop();
                 continue;
             }
@@ -352,6 +352,10 @@ impl State {
         let provider = Arc::clone(&self.provider);
         let (id, telemetry) = (self.id.clone(), self.telemetry.clone());
         self.calls.spawn(async move {
+            if !ask.is_wanted() {
+                let _ = myself.cast(EnrichmentMessage::Finished(Finished { outcome: None }));
+                return;
+            }
             let Ask { mut question, reply, .. } = ask;
             let call = Call::begin(&telemetry, &mut question);
             let answer = answer(provider.as_ref(), &question).await;
@@ -360,15 +364,16 @@ impl State {
             // Nobody waits any more: the post has a new owner, which asks again.
             let _ = reply.send(answer);
             // The actor has stopped: there is nobody to count for.
-            let _ = myself.cast(EnrichmentMessage::Finished(Finished { outcome }));
+            let _ = myself.cast(EnrichmentMessage::Finished(Finished { outcome: Some(outcome) }));
         });
     }
 
     fn finish(&mut self, finished: Finished) {
         self.in_flight = self.in_flight.saturating_sub(1);
+        let Some(outcome) = finished.outcome else { return };
         self.counts.calls += 1;
         let now = self.clock.now();
-        match finished.outcome {
+        match outcome {
             Ok(spent) => {
                 self.breaker.success();
                 self.counts.input_tokens += u64::from(spent.input_tokens);

@@ -8,22 +8,33 @@ use ractor::{ActorRef, RpcReplyPort};
 use tokio::sync::oneshot;
 
 use super::provider::{Question, Reply};
+use crate::cluster::Lease;
 
 /// The code of a failure that asks for patience: the service's own limit, or ours for it.
 pub const RATE_LIMITED: &str = "provider_rate_limited";
 
 /// A question and the place its answer goes to.
 ///
-/// Every ask is answered exactly once, unless the receiver is dropped: an ask nobody waits for is
-/// not started.
+/// Every ask is answered once, unless nobody waits for it or its post is another node's by then:
+/// such an ask is not started.
 #[derive(Debug)]
 pub struct Ask {
     /// What is asked.
     pub question: Question,
     /// Since when.
     pub since: SystemTime,
+    /// Of the post that asks.
+    pub lease: Lease,
     /// Where the answer goes.
     pub reply: oneshot::Sender<Result<Reply, Failure>>,
+}
+
+impl Ask {
+    /// Whether an answer is of use. A node that was frozen wakes up to asks that others have
+    /// answered long since.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.reply.is_closed() && self.lease.is_good()
+    }
 }
 
 /// Asks a provider and waits for the answer; the wait ends with the provider's own limits.
@@ -33,15 +44,15 @@ pub struct Ask {
 pub async fn ask(
     provider: &ActorRef<EnrichmentMessage>,
     question: Question,
+    lease: Lease,
 ) -> Result<Reply, Failure> {
     let stopped = || {
         let cause = "the provider's actor has stopped; this node is stopping or starting it anew";
         Failure::new(FailureClass::Unavailable, "provider_stopped", cause)
     };
     let (reply, answer) = oneshot::channel();
-    let message =
-        EnrichmentMessage::Ask(Box::new(Ask { question, since: SystemTime::now(), reply }));
-    provider.cast(message).map_err(|_| stopped())?;
+    let ask = Ask { question, since: SystemTime::now(), lease, reply };
+    provider.cast(EnrichmentMessage::Ask(Box::new(ask))).map_err(|_| stopped())?;
     answer.await.map_err(|_| stopped())?
 }
 
@@ -63,7 +74,8 @@ pub enum EnrichmentMessage {
 /// What the actor needs to know of a call that ended.
 #[derive(Debug)]
 pub struct Finished {
-    pub(super) outcome: Result<Spent, Failure>,
+    /// `None`: no call was made after all.
+    pub(super) outcome: Option<Result<Spent, Failure>>,
 }
 
 /// What a call took.

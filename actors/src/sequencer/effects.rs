@@ -18,11 +18,12 @@ use tracing::debug;
 use super::message::Answered;
 use super::step_span::{StepSpan, written};
 use crate::World;
+use crate::cluster::Lease;
 use crate::delivery::{self, Made, ReadPost, WriteOutcome, deliver};
 use crate::enrichment::provider::{Question, Reply};
 use crate::enrichment::recipe::Recipe;
 use crate::enrichment::{RATE_LIMITED, ask};
-use crate::records::Intake;
+use crate::records::{Intake, partition_of};
 use crate::subscribers::Parcel;
 use crate::telemetry::Mailbox;
 use crate::treasury::{NoMoney, reserve};
@@ -219,7 +220,8 @@ impl Job {
             Err(NoMoney::Busy) => return Ok(Err(no_place())),
         };
         world.telemetry.sent(Mailbox::Providers);
-        let asked = ask(provider, question).await;
+        let lease = Lease::of(Arc::clone(&world.partitions), partition_of(&self.key));
+        let asked = ask(provider, question, lease).await;
         reserved.settle(match &asked {
             Ok(reply) => reply.cost_microdollars,
             Err(failure) => failure.cost_microdollars,

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use super::question;
+use crate::cluster::{Lease, Partitions};
 use crate::enrichment::builtin::Builtin;
 use crate::enrichment::provider::{Provider, Question, Reply};
 use crate::enrichment::recipe::Recipe;
@@ -90,12 +91,20 @@ async fn spawn(
 }
 
 fn send(actor: &ActorRef<EnrichmentMessage>) -> oneshot::Receiver<Result<Reply, Failure>> {
+    send_under(actor, Lease::default())
+}
+
+fn send_under(
+    actor: &ActorRef<EnrichmentMessage>,
+    lease: Lease,
+) -> oneshot::Receiver<Result<Reply, Failure>> {
     let (reply, answer) = oneshot::channel();
     let question = question(Recipe::Summary);
     actor
         .cast(EnrichmentMessage::Ask(Box::new(Ask {
             question,
             since: std::time::SystemTime::now(),
+            lease,
             reply,
         })))
         .unwrap();
@@ -257,18 +266,36 @@ async fn stopping_lets_calls_finish_and_sends_the_rest_back() {
     provider.permits.add_permits(1);
     assert_eq!(running.await.unwrap(), Ok(reply()));
     task.await.unwrap();
-    let late = ask(&actor, question(Recipe::Summary)).await.unwrap_err();
+    let late = ask(&actor, question(Recipe::Summary), Lease::default()).await.unwrap_err();
     assert_eq!((late.class, late.code.as_str()), (FailureClass::Unavailable, "provider_stopped"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_another_nodes_by_its_turn_is_not_asked() {
+    let provider = Scripted::new(0, |_| Ok(reply()));
+    let (actor, _task) =
+        spawn(Arc::clone(&provider) as _, Limits { concurrency: 1, ..limits() }).await;
+    let partitions = Arc::new(Partitions::all());
+    let lease = |partition| Lease::of(Arc::clone(&partitions), partition);
+    let running = send(&actor);
+    let (lost, kept) = (send_under(&actor, lease(7)), send_under(&actor, lease(8)));
+    until(&actor, |status| status.in_flight == 1 && status.waiting == 2).await;
+    partitions.lose(7);
+    provider.permits.add_permits(3);
+    assert_eq!(running.await.unwrap(), Ok(reply()));
+    assert!(lost.await.is_err(), "nobody is told: its owner is elsewhere");
+    assert_eq!(kept.await.unwrap(), Ok(reply()));
+    assert_eq!(until(&actor, |status| status.in_flight == 0).await.calls, 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_operator_holds_and_releases() {
     let (actor, _task) = spawn(Arc::new(Builtin), limits()).await;
     actor.cast(EnrichmentMessage::Hold(true)).unwrap();
-    let held = ask(&actor, question(Recipe::Summary)).await.unwrap_err();
+    let held = ask(&actor, question(Recipe::Summary), Lease::default()).await.unwrap_err();
     assert_eq!(held.code, "provider_breaker_open");
     actor.cast(EnrichmentMessage::Hold(false)).unwrap();
-    let answered = ask(&actor, question(Recipe::Summary)).await.unwrap();
+    let answered = ask(&actor, question(Recipe::Summary), Lease::default()).await.unwrap();
     let words = "The harbour reopened on Monday after a storm.";
     assert_eq!(answered.value, FieldValue::Text(words.to_owned()));
 }
