@@ -74,8 +74,8 @@ pub(crate) fn failed(path: &Path) -> impl Fn(io::Error) -> ArchiveError {
     move |source| ArchiveError::Io { path: path.clone(), source }
 }
 
-/// The archive of a log up to its present end, in parts of up to [`PAGE`] records. After an error
-/// the stream ends, and what came before is no archive.
+/// The archive of a log up to its present end or further, in parts of up to [`PAGE`] records. Trims
+/// may go on meanwhile. After an error the stream ends, and what came before is no archive.
 #[must_use]
 pub fn archive(log: Arc<dyn EventLog>) -> BoxStream<'static, Result<Bytes, ReadError>> {
     let writer = Writer { log, end: None, last: Sequence(0), records: 0, hash: Xxh3::new() };
@@ -89,7 +89,7 @@ pub fn archive(log: Arc<dyn EventLog>) -> BoxStream<'static, Result<Bytes, ReadE
 
 struct Writer {
     log: Arc<dyn EventLog>,
-    /// Where the log ended at the first part.
+    /// Where the log ended at the first part, or further on.
     end: Option<Sequence>,
     last: Sequence,
     records: u64,
@@ -100,15 +100,18 @@ impl Writer {
     /// The next part, and whether there are more.
     async fn part(&mut self) -> Result<(Bytes, bool), ReadError> {
         let mut out = Vec::new();
-        let end = match self.end {
-            Some(end) => end,
-            None => {
-                out.extend_from_slice(&MAGIC);
-                out.extend_from_slice(&self.log.id().0.to_le_bytes());
-                *self.end.insert(self.log.last_sequence().await?)
-            }
-        };
+        if self.end.is_none() {
+            out.extend_from_slice(&MAGIC);
+            out.extend_from_slice(&self.log.id().0.to_le_bytes());
+            self.end = Some(self.log.last_sequence().await?);
+        }
         let page = self.log.read(self.last, Filter(None), PAGE).await?;
+        // What was trimmed before this read is told by a record that was there before it, perhaps
+        // beyond the end so far: without that, a post would have lost its history.
+        if has_holes(self.last, &page) {
+            self.end = Some(self.log.last_sequence().await?);
+        }
+        let end = self.end.unwrap_or_default();
         let mut value = Vec::new();
         for record in page.iter().filter(|record| record.sequence <= end) {
             record::encode_again(record, &mut value);
@@ -130,6 +133,12 @@ impl Writer {
         }
         Ok((out.into(), more))
     }
+}
+
+/// Whether records are missing behind `after` or between these.
+fn has_holes(after: Sequence, page: &[Record]) -> bool {
+    let sequences = page.iter().map(|record| record.sequence.0);
+    (after.0 + 1..).zip(sequences).any(|(expected, sequence)| expected != sequence)
 }
 
 /// Keeps an archive in a new file, which its owner alone can read: synced, and read back whole.

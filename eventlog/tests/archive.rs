@@ -78,6 +78,28 @@ async fn a_log_comes_back_as_it_was_under_a_greater_id() {
     assert_eq!(all(&open(&dir)).await.len(), before.len() + 1);
 }
 
+/// What is trimmed while the archive is taken is told by a record behind the end that it had at
+/// first: the archive goes on up to there.
+#[tokio::test]
+async fn an_archive_holds_what_stands_for_records_trimmed_meanwhile() {
+    let log = Arc::new(MemoryLog::default());
+    fill(&*log, 600).await;
+    let mut parts = archive(Arc::clone(&log) as _);
+    let first = parts.next().await.unwrap().unwrap();
+    let stands = log.append(record(3)).await.unwrap().sequence();
+    log.trim(&record(3).subject, stands).await.unwrap();
+    fill(&*log, 5).await;
+    let rest: Vec<_> = parts.collect().await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (file, dir) = (folder.path().join("kept"), folder.path().join("restored"));
+    let all_parts = futures::stream::iter(std::iter::once(Ok(first)).chain(rest));
+    keep(all_parts.map(|part| part.map_err(Into::into)), &file, |_| {}).await.unwrap();
+    restore(&dir, &file).unwrap();
+    let restored = all(&open(&dir)).await;
+    assert!(restored.iter().any(|record| record.sequence == stands), "it stands for the trimmed");
+}
+
 #[tokio::test]
 async fn any_log_can_be_kept_an_empty_one_too() {
     let folder = tempfile::tempdir().unwrap();

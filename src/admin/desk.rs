@@ -9,6 +9,7 @@ use copydesk_core::access::Reach;
 use copydesk_core::budget::BudgetName;
 use copydesk_core::content::FieldValue;
 use copydesk_core::holds::HoldScope;
+use copydesk_eventlog::ReadError;
 use copydesk_proto::{PostKey, ProviderId, SourceId};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -31,6 +32,9 @@ pub type Asked<'d, T> = BoxFuture<'d, Result<T, DeskError>>;
 /// The journeys of posts after a place in the log, in its order, until the listener goes; all
 /// lines of one record at once.
 pub type Following = BoxStream<'static, Vec<FollowLine>>;
+
+/// A backup, part by part; after an error there is no more, and what came is no backup.
+pub type BackupParts = BoxStream<'static, Result<Bytes, ReadError>>;
 
 /// The node behind the admin API. It does as it is told: who may tell it what is decided before.
 /// Lists are newest first and no longer than the filter says.
@@ -113,6 +117,8 @@ pub trait Desk: Send + Sync + 'static {
     fn routes(&self) -> Asked<'_, Vec<RouteRow>>;
     /// Reads the whole log and checks the invariants.
     fn verify(&self) -> Asked<'_, VerifyReport>;
+    /// The whole log up to its present end, as a file.
+    fn backup(&self) -> BackupParts;
 }
 
 /// Who acts, and why.

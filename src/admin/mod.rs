@@ -26,8 +26,8 @@ pub use access::{Access, AccessError, DoorError, FILE_NAME, NAME_PREFIX, new_tok
 pub use api::{AdminApi, AdminSettings, Unruled};
 pub use cursor::{BadCursor, Cursor};
 pub use desk::{
-    Act, Asked, CapsOrder, Desk, DeskError, EventOrder, Filter, Following, JobTurn, Page,
-    ROWS_DEFAULT, ROWS_MAX, RedoOrder, ReplayOrder, SubscriberTurn, TraceOf,
+    Act, Asked, BackupParts, CapsOrder, Desk, DeskError, EventOrder, Filter, Following, JobTurn,
+    Page, ROWS_DEFAULT, ROWS_MAX, RedoOrder, ReplayOrder, SubscriberTurn, TraceOf,
 };
 pub use job_rows::{AttemptRow, BudgetRow, CostRow, JobPlanRow, JobResultRow, JobRow};
 pub use nouns::{

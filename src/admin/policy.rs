@@ -89,6 +89,7 @@ pub(super) const POLICIES: &[Policy] = &[
     get("/api/v1/providers", Viewer, Desk),
     get("/api/v1/routes", Viewer, Sites),
     post("/api/v1/verify", Operator, Desk),
+    scan("/api/v1/backup", Admin, Desk),
     get("/api/v1/subscribers", Viewer, Desk),
     post("/api/v1/subscribers", Admin, Desk),
     get("/api/v1/subscribers/{subscriber}", Viewer, Desk),

@@ -31,7 +31,7 @@ Commands that look at a node find it through the data folder of the configuratio
 another one, set COPYDESK_URL (http://host:port) and COPYDESK_TOKEN.
 
 Exit codes: 0 done, 1 not done, 2 wrong usage, 69 no node answers, 77 the token may not do this,
-78 the configuration is wrong; of serve also 70 and 74.";
+78 the configuration is wrong, or the log is refused; of serve also 70 and 74.";
 
 /// The desk between WordPress sites and AI services.
 ///
@@ -163,7 +163,7 @@ Examples:
     #[command(after_help = "\
 Exit code 0 when every promise was kept, 1 when one was broken.")]
     Verify,
-    /// Keep the whole log in one file. With the embedded log, the node must not run.
+    /// Keep the whole log in one file, while the node runs or while it does not.
     #[command(after_help = "\
 Examples:
   copydesk backup /backups/copydesk-$(date +%F).log

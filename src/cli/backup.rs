@@ -13,9 +13,10 @@ use futures::StreamExt;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
+use super::client::{AdminClient, Parts};
 use super::output::Output;
 use super::verify;
-use crate::config::{Loaded, LogUrl};
+use crate::config::{Config, Loaded, LogUrl};
 use crate::wiring::{self, OpenLog};
 
 pub(super) async fn backup(
@@ -23,14 +24,29 @@ pub(super) async fn backup(
     loaded: &Loaded,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
-    let OpenLog { log, .. } = verify::open_without_node(&loaded.config).await?;
     let bar = ProgressBar::no_length();
-    let parts = archive::archive(Arc::clone(&log)).map(|part| part.map_err(Into::into));
     let progress = |bytes| bar.inc(u64::try_from(bytes).unwrap_or(u64::MAX));
-    let archived = archive::keep(parts, file, progress).await;
+    let archived = match of_node(&loaded.config).await? {
+        Some(parts) => archive::keep(parts, file, progress).await,
+        None => {
+            let OpenLog { log, .. } = verify::open_without_node(&loaded.config).await?;
+            let parts = archive::archive(Arc::clone(&log)).map(|part| part.map_err(Into::into));
+            let archived = archive::keep(parts, file, progress).await;
+            log.close().await;
+            archived
+        }
+    };
     bar.finish_and_clear();
-    log.close().await;
     tell("kept", &archived?, file, output)
+}
+
+/// The backup that a running node makes, for a log that it keeps to itself; `None` without one.
+async fn of_node(config: &Config) -> anyhow::Result<Option<Parts>> {
+    if config.log.url != LogUrl::Embedded {
+        return Ok(None);
+    }
+    let asked = async { Ok(AdminClient::of(&config.data_dir)?.parts(&["backup"]).await?) };
+    asked.await.map_or_else(verify::without_node, |parts| Ok(Some(parts)))
 }
 
 pub(super) async fn restore(

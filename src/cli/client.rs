@@ -4,6 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use bytes::Bytes;
+use copydesk_eventlog::archive::BoxError;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -191,6 +195,20 @@ impl AdminClient {
         Ok(Journeys { response, read: Vec::new(), address: self.address() })
     }
 
+    /// Reads a file, part by part, for as long as it takes.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub(super) async fn parts(&self, path: &[&str]) -> Result<Parts, ClientError> {
+        let response = self.send(self.request(Method::GET, path, &())).await?;
+        let parts = stream::try_unfold(response, |mut response| async {
+            let next = tokio::time::timeout(QUIET_MAX, response.chunk()).await;
+            let part = next.map_err(|_| "the node has gone quiet")??;
+            Ok::<_, BoxError>(part.map(|part| (part, response)))
+        });
+        Ok(parts.boxed())
+    }
+
     fn request(&self, method: Method, path: &[&str], query: &impl Serialize) -> RequestBuilder {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -232,6 +250,9 @@ impl AdminClient {
         self.base.authority().to_owned()
     }
 }
+
+/// A file as it comes.
+pub(super) type Parts = BoxStream<'static, Result<Bytes, BoxError>>;
 
 /// Journeys as they go on.
 #[derive(Debug)]

@@ -13,15 +13,10 @@ use crate::wiring::{self, OpenLog};
 
 pub(super) async fn verify(loaded: &Loaded, output: &Output) -> anyhow::Result<ExitCode> {
     let config = &loaded.config;
-    let report = match ask_node(config).await {
-        Ok(report) => report,
-        Err(error) => match error.downcast_ref::<ClientError>() {
-            // Something else may have its port by now. A node that does run has locked the log.
-            Some(
-                ClientError::Unknown(_) | ClientError::NotRunning { .. } | ClientError::Strange(_),
-            ) => read(config).await?,
-            Some(ClientError::Refused(_)) | None => return Err(error),
-        },
+    let asked = ask_node(config).await.map_or_else(without_node, |report| Ok(Some(report)))?;
+    let report = match asked {
+        Some(report) => report,
+        None => read(config).await?,
     };
     tell(&report, output)?;
     Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -30,6 +25,17 @@ pub(super) async fn verify(loaded: &Loaded, output: &Output) -> anyhow::Result<E
 /// A node that runs keeps its log to itself.
 async fn ask_node(config: &Config) -> anyhow::Result<VerifyReport> {
     Ok(AdminClient::of(&config.data_dir)?.post(&["verify"], &()).await?)
+}
+
+/// `None` when there is no node to ask.
+pub(super) fn without_node<T>(error: anyhow::Error) -> anyhow::Result<Option<T>> {
+    match error.downcast_ref::<ClientError>() {
+        // Something else may have its port by now. A node that does run has locked the log.
+        Some(
+            ClientError::Unknown(_) | ClientError::NotRunning { .. } | ClientError::Strange(_),
+        ) => Ok(None),
+        Some(ClientError::Refused(_)) | None => Err(error),
+    }
 }
 
 /// The log itself, for when no node has it open.

@@ -18,6 +18,7 @@ use copydesk_core::access::Reach;
 use copydesk_core::budget::{BudgetName, Caps};
 use copydesk_core::holds::{Hold, HoldScope};
 use copydesk_core::post::{IntakePosition, Redo, Rejection, RunId};
+use copydesk_eventlog::archive::archive;
 use copydesk_eventlog::{EventLog, ReadError, Sequence};
 use copydesk_proto::{PostKey, ProviderId, SiteId, SourceId, Timestamp};
 use futures::{FutureExt, StreamExt, future};
@@ -35,7 +36,7 @@ use super::sending;
 use super::shown::Shown;
 use super::subscribers;
 use crate::admin::{
-    Act, Asked, AttemptRow, BudgetRow, CapsOrder, CostRow, Cursor, DeadLetterGroupRow,
+    Act, Asked, AttemptRow, BackupParts, BudgetRow, CapsOrder, CostRow, Cursor, DeadLetterGroupRow,
     DeadLetterRow, Desk, DeskError, EventOrder, EventRow, Filter, FollowLine, Following, HoldRow,
     JobOrder, JobPlanRow, JobResultRow, JobRow, JobTurn, NewSubscriber, NodeRow, NoticeAttemptRow,
     Page, PostRow, PostView, ProviderRow, RedoOrder, ReplayOrder, RouteRow, SentRow, SiteRow,
@@ -450,6 +451,10 @@ impl Desk for NodeDesk {
 
     fn verify(&self) -> Asked<'_, VerifyReport> {
         async { verify_log(&**self.log(), |_| {}).await.map_err(unreadable) }.boxed()
+    }
+
+    fn backup(&self) -> BackupParts {
+        archive(Arc::clone(self.log()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The routes, one file a noun: what is asked, what is answered, and who is told what.
 
+mod backup;
 mod dead_letters;
 mod events;
 mod holds;
@@ -53,6 +54,7 @@ pub(super) fn all() -> OpenApiRouter<Office> {
         .merge(money::routes())
         .merge(traces::routes())
         .merge(verify::routes())
+        .merge(backup::routes())
         .merge(subscribers::routes())
         .merge(tokens::routes());
     OpenApiRouter::new().nest("/api/v1", nouns)

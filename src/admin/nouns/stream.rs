@@ -110,7 +110,7 @@ fn events(record: Vec<FollowLine>, reach: &Reach, post: Option<&PostKey>) -> Vec
 }
 
 /// Returns when the token is revoked or expires.
-async fn ended(book: Arc<TokenBook>, id: String) {
+pub(super) async fn ended(book: Arc<TokenBook>, id: String) {
     let mut changes = book.changes();
     let live = || book.look(|tokens| tokens.get(&id).is_some_and(|t| t.is_live(World::now())));
     while live() {

@@ -19,7 +19,7 @@ const SUBSCRIBER: &str = r#"{"name":"crm","url":"https://crm.example.org/"}"#;
 const ERASE_POST: &str = r#"{"verb":"erase","filter":{"post":"news/42"}}"#;
 
 #[rustfmt::skip]
-const MATRIX: [Row; 56] = [
+const MATRIX: [Row; 57] = [
     Row("GET",  "/api/v1/openapi.json",                      READ, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     Row("GET",  "/api/v1/me",                                READ, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     Row("GET",  "/api/v1/status",                            READ, [200, 200, 200, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
@@ -64,6 +64,7 @@ const MATRIX: [Row; 56] = [
     Row("GET",  "/api/v1/providers",                         READ, [200, 200, 200, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
     Row("GET",  "/api/v1/routes",                            READ, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     Row("POST", "/api/v1/verify",                            READ, [403, 403, 503, 503, 403, 403, 403, 403, 403, 403, 403, 403]),
+    Row("GET",  "/api/v1/backup",                            READ, [403, 403, 403, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
     Row("GET",  "/api/v1/subscribers",                       READ, [200, 200, 200, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
     Row("POST", "/api/v1/subscribers",   SUBSCRIBER,               [403, 403, 403, 201, 403, 403, 403, 403, 403, 403, 403, 403]),
     Row("GET",  "/api/v1/subscribers/crm",                   READ, [200, 200, 200, 200, 403, 403, 403, 403, 403, 403, 403, 403]),

@@ -20,7 +20,7 @@ use copydesk_core::budget::BudgetName;
 use copydesk_core::holds::HoldScope;
 use copydesk_eventlog::MemoryLog;
 use copydesk_proto::PostKey;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, stream as parts};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -361,6 +361,11 @@ impl Desk for Fake {
 
     fn verify(&self) -> Asked<'_, VerifyReport> {
         self.did("verify".to_owned(), Err(DeskError::Unavailable("no log".to_owned())))
+    }
+
+    fn backup(&self) -> BackupParts {
+        self.asked.lock().unwrap().push("backup".to_owned());
+        parts::iter([Ok("cd-arch1".into())]).boxed()
     }
 }
 

@@ -85,17 +85,16 @@ impl PostAudit {
         self.silent_zombies(&decision, findings);
         let count = u64::try_from(decision.events.len()).unwrap_or(u64::MAX);
         let total = decision.summary.events;
-        let events = match self.events {
-            None if total > count => self.adopt(&decision),
-            None | Some(_) => Some(decision.events.as_slice()),
-        };
-        if self.events.is_some_and(|before| before + count != total) || events.is_none() {
+        // Before a checkpoint, some may be trimmed: of a log that was read meanwhile, the middle.
+        let goes_on = self.events.map_or(total <= count, |before| before + count == total);
+        let events = if goes_on { Some(decision.events.as_slice()) } else { self.adopt(&decision) };
+        let Some(events) = events else {
             self.blind = true;
             let text = format!("events of this post are missing before its event {total}");
             return findings.add("whole", text);
-        }
+        };
         self.events = Some(total);
-        for event in events.unwrap_or_default() {
+        for event in events {
             self.see(event, findings);
         }
         self.compare(&decision.summary, findings);
@@ -111,7 +110,7 @@ impl PostAudit {
         self.epoch = self.epoch.max(epoch);
     }
 
-    /// Starts from the checkpoint in a post's first decision; what follows it is left to see.
+    /// Starts from the checkpoint in a decision; what follows it is left to see.
     fn adopt<'d>(&mut self, decision: &'d Decision) -> Option<&'d [PostEvent]> {
         let place = decision.events.iter().position(|e| matches!(e, PostEvent::Checkpointed(_)))?;
         let (PostEvent::Checkpointed(state), rest) = decision.events.get(place..)?.split_first()?
@@ -120,6 +119,8 @@ impl PostAudit {
         };
         self.covered(state);
         self.keys = Keys::of(state);
+        self.open.clear();
+        self.paid.clear();
         for paid in &state.answers {
             self.pay(&paid.answer.enrichment, (paid.input, paid.prompt_version));
         }

@@ -2,11 +2,11 @@
 
 use copydesk_core::limits::{DEAD_LETTERS_MAX, DEDUPE_RING_MAX};
 use copydesk_core::post::{IntakePosition, PostCommand, PostEvent, Redo, Step};
-use copydesk_eventlog::EventLog as _;
+use copydesk_eventlog::{EventLog as _, Filter, Record, Sequence};
 
-use super::{POST, accepted, applied, asked, check, intended, report, started};
+use super::{Audit, POST, accepted, applied, asked, check, intended, report, started};
 use crate::desk::journey::testing::{Newsroom, now, run};
-use crate::records::{Intake, Subjects};
+use crate::records::{DECISIONS, Decision, Intake, Subjects};
 
 #[test]
 fn a_trimmed_post_is_checked_from_its_checkpoint_on() {
@@ -51,6 +51,39 @@ fn a_trimmed_post_is_checked_from_its_checkpoint_on() {
             ("write_number", "write 9 comes after write 3"),
         ],
     );
+}
+
+/// A backup is read page by page while posts are trimmed: an early page has what a later one lacks.
+#[test]
+fn a_hole_right_before_a_checkpoint_is_a_trim_and_any_other_is_a_loss() {
+    let (mut room, _) = applied();
+    room.turn(POST, vec![PostCommand::Checkpoint]).unwrap();
+    room.webhook(POST, "b");
+    room.settle(POST);
+    let records = now(room.log.read(Sequence(0), Filter(None), 99)).unwrap();
+    let decisions: Vec<u64> = records
+        .iter()
+        .filter(|record| Filter(Some(DECISIONS)).matches(&record.subject))
+        .map(|record| record.sequence.0)
+        .collect();
+    let is_checkpoint = |record: &&Record| {
+        let events = Decision::read(record).map(|decision| decision.events);
+        events.is_ok_and(|events| matches!(events[..], [PostEvent::Checkpointed(_)]))
+    };
+    let checkpoint = records.iter().find(is_checkpoint).unwrap().sequence.0;
+    // What is missing at the end, nothing shows.
+    let (_, decisions) = decisions.split_last().unwrap();
+    for hole in decisions.iter().skip(1).filter(|sequence| **sequence != checkpoint) {
+        let mut audit = Audit::default();
+        let missing = |sequence: u64| match *hole < checkpoint {
+            // A trim takes all from here on.
+            true => (*hole..checkpoint).contains(&sequence),
+            false => sequence == *hole,
+        };
+        records.iter().filter(|r| !missing(r.sequence.0)).for_each(|record| audit.see(record));
+        let found = audit.finish().violations;
+        assert_eq!(found.is_empty(), *hole < checkpoint, "a hole at {hole}: {found:?}");
+    }
 }
 
 #[test]
