@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use copydesk_actors::desk::TokenBook;
+use copydesk_actors::desk::{HoldError, TokenBook, TokenError};
 use copydesk_actors::node::{Node, Settings};
+use copydesk_actors::records::BadRecord;
+use copydesk_actors::subscribers::BookError;
+use copydesk_eventlog::ReadError;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{Instrument, info, info_span, warn};
 
@@ -21,6 +24,27 @@ use crate::wiring::{
 
 /// Exit code of a start that the configuration or the log refuses: `EX_CONFIG` of sysexits.
 pub const EXIT_REFUSED: u8 = 78;
+
+/// A start that the log refuses: a fresh one would find the same.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub struct RefusedStart(anyhow::Error);
+
+impl RefusedStart {
+    /// Tells what only a person or another release mends from what may be gone at the next start.
+    #[must_use]
+    pub fn find(error: anyhow::Error) -> anyhow::Error {
+        let is_corrupt = |read: &ReadError| matches!(read, ReadError::Corrupt { .. });
+        let is_refused = error.chain().any(|cause| {
+            cause.is::<BadRecord>()
+                || cause.downcast_ref().is_some_and(is_corrupt)
+                || matches!(cause.downcast_ref(), Some(HoldError::Unreadable))
+                || matches!(cause.downcast_ref(), Some(BookError::Unreadable))
+                || matches!(cause.downcast_ref(), Some(TokenError::Unreadable))
+        });
+        if is_refused { Self(error).into() } else { error }
+    }
+}
 
 /// Exit code when the log has failed for good: `EX_IOERR` of sysexits.
 pub const EXIT_LOG_FAILED: u8 = 74;

@@ -39,6 +39,7 @@ use self::routes::RoutesArgs;
 use crate::admin::{Rows, SourceRow};
 use crate::config::{self, ConfigError, Environment, Loaded};
 use crate::demo;
+use crate::serve::{EXIT_REFUSED, RefusedStart};
 
 /// Exit code of a configuration that cannot be used (sysexits.h, `EX_CONFIG`).
 const EXIT_CONFIG: u8 = 78;
@@ -156,6 +157,9 @@ fn fail(error: &anyhow::Error, output: &Output) -> ExitCode {
         return ExitCode::from(EXIT_CONFIG);
     }
     output.error(&format!("error: {error:#}"));
+    if error.is::<RefusedStart>() {
+        return ExitCode::from(EXIT_REFUSED);
+    }
     match error.downcast_ref::<ClientError>() {
         Some(ClientError::Unknown(_) | ClientError::NotRunning { .. }) => {
             ExitCode::from(EXIT_UNAVAILABLE)

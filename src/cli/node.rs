@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::config::{self, Environment, Loaded};
-use crate::serve::{self, EXIT_ACTOR_FAILED, EXIT_LOG_FAILED, Ended};
+use crate::serve::{self, EXIT_ACTOR_FAILED, EXIT_LOG_FAILED, Ended, RefusedStart};
 use crate::telemetry::{Output as LogOutput, Telemetry};
 
 /// How long work on blocking threads may keep the process.
@@ -42,7 +42,7 @@ pub(super) fn serve(
         ended
     });
     runtime.shutdown_timeout(THREADS_MAX);
-    Ok(exit_code(ended?))
+    Ok(exit_code(ended.map_err(RefusedStart::find)?))
 }
 
 /// What a supervisor of processes is told.

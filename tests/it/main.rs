@@ -22,4 +22,5 @@ mod subscribers;
 mod support;
 mod tidy;
 mod traces;
+mod upgrade;
 mod wordpress;

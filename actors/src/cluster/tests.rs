@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use copydesk_core::holds::{Hold, HoldScope};
 use copydesk_core::post::IntakePosition;
-use copydesk_eventlog::{EventLog, Filter, MemoryLog, MemoryRegister, Sequence};
+use copydesk_eventlog::{
+    EventLog, Filter, MemoryLog, MemoryRegister, NewRecord, Register, Sequence,
+};
+use copydesk_proto::{SCHEMA_VERSION, v1};
 use tokio::time::Instant;
 
 use super::*;
@@ -13,7 +16,7 @@ use crate::desk::query::{EventFilter, events};
 use crate::desk::verify::verify;
 use crate::node::Node;
 use crate::node::testing::{send, settings};
-use crate::records::DECISIONS;
+use crate::records::{DECISIONS, Subjects, partition_of};
 use crate::sequencer::Operation;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -176,4 +179,93 @@ async fn a_second_process_under_a_name_ends_the_first() {
     let decisions = records.iter().map(|record| crate::records::Decision::read(record).unwrap());
     let epochs: Vec<u64> = decisions.map(|decision| decision.epoch).collect();
     assert!(epochs.iter().all(|epoch| *epoch > 0) && epochs.is_sorted(), "{epochs:?}");
+}
+
+/// What a later release might decide of a post: nobody here can read it.
+async fn decide_as_a_later_release(log: &MemoryLog, post: u64) {
+    let subjects = Subjects::of(&format!("news/{post}").parse().unwrap());
+    let last = log.last(&subjects.decisions).await.unwrap().map_or(Sequence(0), |r| r.sequence);
+    let stored = v1::Decision { schema_version: SCHEMA_VERSION + 1, ..v1::Decision::default() };
+    let record = NewRecord {
+        subject: subjects.decisions,
+        message_id: None,
+        expected_last: Some(last),
+        headers: Vec::new(),
+        payload: copydesk_proto::encode(&stored),
+    };
+    log.append(record).await.unwrap();
+}
+
+/// Half of a cluster is upgraded: what the newer nodes wrote waits for a node that can read it, and
+/// nothing else does.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_a_later_release_can_read_waits_and_keeps_no_other_partition_waiting() {
+    let (log, register) = (MemoryLog::new(), MemoryRegister::default());
+    decide_as_a_later_release(&log, 1).await;
+    let only = node(&log, &register, "n1").await;
+    assert_eq!(held(&only), 64);
+    let key = |post: u64| format!("news/{post}").parse::<copydesk_proto::PostKey>().unwrap();
+    let elsewhere: Vec<u64> =
+        (2..40).filter(|post| partition_of(&key(*post)) != partition_of(&key(1))).collect();
+    let events = elsewhere.len() + 1;
+    for post in elsewhere.into_iter().chain([1]) {
+        send(&only, post, 1).await;
+    }
+    until("the other partitions work", async || {
+        open_in_the_log(&log).await == 1 && intakes(&log).await == events
+    })
+    .await;
+    // A post of an open partition: its sequencer cannot read on, and is tried again for ever.
+    decide_as_a_later_release(&log, 2).await;
+    send(&only, 2, 2).await;
+    send(&only, 3, 2).await;
+    until("the post beside it works", async || open_in_the_log(&log).await == 2).await;
+    assert_eq!(intakes(&log).await, events + 2, "all is there for the release that can read it");
+}
+
+async fn intakes(log: &MemoryLog) -> usize {
+    log.read(Sequence(0), Filter(Some("in")), 1_000).await.unwrap().len()
+}
+
+/// Posts whose last event no decision of this release covers.
+async fn open_in_the_log(log: &MemoryLog) -> usize {
+    let mut open = std::collections::BTreeSet::new();
+    for record in log.read(Sequence(0), Filter(None), 10_000).await.unwrap() {
+        let Some(key) = crate::records::post_of(&record.subject) else { continue };
+        if !Filter(Some(DECISIONS)).matches(&record.subject) {
+            open.insert(key);
+        } else if crate::records::Decision::read(&record).is_ok_and(|d| d.summary.waiting == 0) {
+            open.remove(&key);
+        }
+    }
+    open.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roster_of_a_later_release_is_left_alone_until_it_can_be_read() {
+    let (log, register) = (MemoryLog::new(), MemoryRegister::default());
+    let only = node(&log, &register, "n1").await;
+    let there = register.read().await.unwrap();
+    let later = v1::Roster { schema_version: SCHEMA_VERSION + 1, ..v1::Roster::default() };
+    let later = copydesk_proto::encode(&later);
+    let mut revision = there.revision;
+    // The node renews meanwhile: its revision moves.
+    until("the roster is a later release's", async || {
+        match register.write(later.clone(), revision).await {
+            Ok(_) => true,
+            Err(_) => {
+                revision = register.read().await.unwrap().revision;
+                false
+            }
+        }
+    })
+    .await;
+    until("it works on nothing", async || held(&only) == 0).await;
+    send(&only, 1, 1).await;
+    assert_eq!(open_events(&log).await, (1, 1), "taken in, and left in the log");
+    let now = register.read().await.unwrap();
+    assert_eq!(now.value, Some(later), "the roster is as the later release wrote it");
+    register.write(there.value.unwrap(), now.revision).await.unwrap();
+    until("it goes on", async || open_events(&log).await == (0, 1)).await;
+    is_clean(&log).await;
 }

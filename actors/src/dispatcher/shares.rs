@@ -12,6 +12,8 @@ use copydesk_core::post::Lane;
 use copydesk_core::roster::Partition;
 use copydesk_eventlog::Sequence;
 use copydesk_proto::PostKey;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use ractor::{ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 use tracing::{error, warn};
@@ -30,6 +32,10 @@ const FINISH_MAX: Duration = Duration::from_millis(500);
 
 /// Pause before a partition that could not be looked through is tried again.
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
+
+/// The same while it holds a record that only a later release can read: until the node is upgraded,
+/// or another takes the partition.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the dispatcher knows of partitions on their way.
 #[derive(Debug, Default)]
@@ -245,30 +251,46 @@ impl State {
     }
 }
 
-/// Finds the unfinished posts, however often it takes.
-async fn look_through(
+/// Finds the unfinished posts, however often it takes. A partition that cannot be read keeps no other
+/// waiting: then each is looked through by itself.
+fn look_through(
     world: Arc<World>,
     number: u64,
     partitions: Vec<Partition>,
     dispatcher: ActorRef<DispatcherMessage>,
-) {
-    loop {
-        match recover(&*world.log, &world.remembered, Some(&partitions)).await {
-            Ok(recovery) => {
-                let look = Box::new(Look { number, partitions, recovery });
-                let _stopped = dispatcher.cast(DispatcherMessage::LookedThrough(look));
+) -> BoxFuture<'static, ()> {
+    async move {
+        loop {
+            let pause = match recover(&*world.log, &world.remembered, Some(&partitions)).await {
+                Ok(recovery) => {
+                    let look = Box::new(Look { number, partitions, recovery });
+                    let _stopped = dispatcher.cast(DispatcherMessage::LookedThrough(look));
+                    return;
+                }
+                Err(RecoveryError::Read(error)) => {
+                    warn!(%error, "partitions cannot be looked through; trying again");
+                    LOOK_PAUSE
+                }
+                Err(RecoveryError::Record(_)) if partitions.len() > 1 => {
+                    for partition in partitions {
+                        let (world, dispatcher) = (Arc::clone(&world), dispatcher.clone());
+                        tokio::spawn(look_through(world, number, vec![partition], dispatcher));
+                    }
+                    return;
+                }
+                Err(RecoveryError::Record(error)) => {
+                    error!(
+                        ?partitions, %error,
+                        "a partition waits for a release that can read it; upgrade this node"
+                    );
+                    UNREADABLE_PAUSE
+                }
+            };
+            tokio::time::sleep(pause).await;
+            if !partitions.iter().any(|partition| world.partitions.holds(*partition)) {
                 return;
             }
-            Err(RecoveryError::Read(error)) => {
-                warn!(%error, "partitions cannot be looked through; trying again");
-            }
-            Err(RecoveryError::Record(bad)) => {
-                error!(%bad, "partitions wait for a release that can read their records");
-            }
-        }
-        tokio::time::sleep(LOOK_PAUSE).await;
-        if !partitions.iter().any(|partition| world.partitions.holds(*partition)) {
-            return;
         }
     }
+    .boxed()
 }
