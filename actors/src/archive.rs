@@ -16,14 +16,12 @@ use copydesk_eventlog::{
 };
 use copydesk_proto::{SCHEMA_VERSION, Timestamp, v1};
 use futures::StreamExt;
-use jiff::tz::TimeZone;
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Serialize;
 use tracing::{info, warn};
 
 use crate::World;
 use crate::alerts::Alert;
+use crate::bucket::{Bucket, at};
 use crate::records::{INTAKE, Intake, post_of};
 
 /// The subject of the mark: up to where the log is archived.
@@ -45,9 +43,7 @@ const RETRY: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub struct Archive {
     /// The folder or the bucket.
-    pub store: Arc<dyn ObjectStore>,
-    /// What stands before each file's name; may be empty.
-    pub prefix: Path,
+    pub bucket: Bucket,
     /// How long the first line of a file waits for others.
     pub gather: Duration,
 }
@@ -55,8 +51,8 @@ pub struct Archive {
 impl Archive {
     /// Files that are complete after a minute.
     #[must_use]
-    pub fn new(store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
-        Self { store, prefix, gather: GATHER }
+    pub const fn new(bucket: Bucket) -> Self {
+        Self { bucket, gather: GATHER }
     }
 }
 
@@ -135,17 +131,11 @@ impl File {
         self.lines += 1;
     }
 
-    /// `PREFIX/2026/11/28/<first>-<last>.jsonl`, by the day (UTC) of its first line.
-    fn name(&self, prefix: &Path) -> Option<Path> {
+    /// The day it is filed under, and `<first>-<last>.jsonl`; `None` while there is no line.
+    fn name(&self) -> Option<(Timestamp, String)> {
         let (first, received_at) = self.first?;
-        let day = at(received_at).to_zoned(TimeZone::UTC).strftime("%Y/%m/%d").to_string();
-        let file = format!("{:020}-{:020}.jsonl", first.0, self.last.0);
-        Some(day.split('/').fold(prefix.clone(), |path, part| path.join(part)).join(file))
+        Some((received_at, format!("{:020}-{:020}.jsonl", first.0, self.last.0)))
     }
-}
-
-fn at(time: Timestamp) -> jiff::Timestamp {
-    jiff::Timestamp::from_millisecond(time.0).unwrap_or_default()
 }
 
 /// Archives what comes, for as long as it is polled.
@@ -201,8 +191,8 @@ async fn archive_on(log: &dyn EventLog, archive: &Archive) -> Result<(), Archive
             () = &mut deadline => break,
         }
     }
-    if let Some(name) = file.name(&archive.prefix) {
-        archive.store.put(&name, std::mem::take(&mut file.text).into()).await?;
+    if let Some((day, name)) = file.name() {
+        archive.bucket.put(day, &name, std::mem::take(&mut file.text)).await?;
     }
     let stored = v1::PayloadsArchived { schema_version: SCHEMA_VERSION, through: file.last.0 };
     let record = NewRecord {

@@ -9,6 +9,7 @@
 
 pub mod alerts;
 pub mod archive;
+pub mod bucket;
 pub mod cluster;
 pub mod delivery;
 pub mod desk;

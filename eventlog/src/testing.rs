@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream::stream::{Config, Stream};
+use bytes::Bytes;
 use tempfile::TempDir;
 
 /// Longer than a start takes on a busy machine.
@@ -217,4 +219,40 @@ fn binary(version: &str) -> PathBuf {
     let install = format!("scripts/lib/nats-install.sh {version}");
     assert!(binary.exists(), "no nats-server at {}: run {}", binary.display(), install.trim());
     binary
+}
+
+/// A stream of somebody else, as its owner sees it.
+#[derive(Debug)]
+pub struct ForeignStream(Stream);
+
+impl ForeignStream {
+    /// Makes a stream that keeps this subject, with the server's own defaults.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn make(url: &str, subject: &str) -> Self {
+        let context = async_nats::jetstream::new(async_nats::connect(url).await.unwrap());
+        let config = Config {
+            name: subject.replace('.', "-"),
+            subjects: vec![subject.to_owned()],
+            ..Config::default()
+        };
+        Self(context.create_stream(config).await.unwrap())
+    }
+
+    /// Every message in it: id, trace and body.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub async fn messages(&self) -> Vec<(String, Option<String>, Bytes)> {
+        let last = self.0.get_info().await.unwrap().state.last_sequence;
+        let mut messages = Vec::new();
+        for sequence in 1..=last {
+            let message = self.0.get_raw_message(sequence).await.unwrap();
+            let header = |name: &str| message.headers.get(name).map(ToString::to_string);
+            let id = header("Nats-Msg-Id").unwrap_or_default();
+            messages.push((id, header("traceparent"), message.payload.clone()));
+        }
+        messages
+    }
 }

@@ -4,13 +4,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream;
 use bytes::Bytes;
 use copydesk_eventlog::conformance::{self, Host};
-use copydesk_eventlog::jetstream::{ConnectError, Settings};
-use copydesk_eventlog::testing::{NatsCluster, NatsServer};
+use copydesk_eventlog::jetstream::{
+    ConnectError, Destination, OutgoingSubject, PublishError, Publisher, Settings,
+};
+use copydesk_eventlog::testing::{ForeignStream, NatsCluster, NatsServer};
 use copydesk_eventlog::{
     AppendError, Appended, EventLog, Filter, JetStreamLog, MessageId, NewRecord, ReadError,
     Sequence, Subject,
@@ -331,4 +333,71 @@ async fn write(
         last = log.append(new).await.unwrap().sequence();
     }
     (record(&name, "").subject, written)
+}
+
+#[test]
+fn a_subject_for_others_is_plain_and_not_the_logs() {
+    let check = |text: &str, fits: bool| {
+        assert_eq!(text.parse::<OutgoingSubject>().is_ok(), fits, "{text}");
+    };
+    for fits in ["notices", "newsroom.notices.EU", "cdn.notices", "cd-notices"] {
+        check(fits, true);
+    }
+    let taken = ["cd", "cd.0.news.1.ev", "$JS.API.STREAM.PURGE.copydesk", "_INBOX.1"];
+    let malformed =
+        ["", ".", "a..b", "a.", ".a", "a b", "a.*", "a.>", "a\r\nPUB x", "n\u{f6}tices"];
+    for wrong in taken.into_iter().chain(malformed) {
+        check(wrong, false);
+    }
+    check(&"a".repeat(256), false);
+}
+
+fn notices(url: &str) -> Publisher {
+    let subject = "newsroom.notices".parse().unwrap();
+    Publisher::new(Destination { url: url.to_owned(), credentials_file: None, subject })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_for_others_counts_when_their_stream_has_it_and_is_kept_once() {
+    let mut server = NatsServer::start();
+    let publisher = notices(&server.url());
+    let trace = [("traceparent", "00-1-2-01".to_owned())];
+    let send = async |id: &str| publisher.publish(id, &trace, Bytes::from_static(b"{}")).await;
+    let nobody = send("1").await;
+    assert!(matches!(nobody, Err(PublishError::NoStream)), "{nobody:?}");
+    let stream = ForeignStream::make(&server.url(), "newsroom.notices").await;
+    send("1").await.unwrap();
+    send("1").await.unwrap();
+    send("2").await.unwrap();
+
+    // While the server is away nothing counts as taken; then all goes on.
+    server.kill();
+    let deadline = Instant::now() + PATIENCE;
+    while send("3").await.is_ok() {
+        assert!(Instant::now() < deadline, "a dead server takes messages");
+    }
+    server.restart();
+    while send("4").await.is_err() {
+        assert!(Instant::now() < deadline, "it does not come back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let messages = stream.messages().await;
+    // The third may have been on its way when the server died.
+    let ids = messages.iter().map(|(id, ..)| id.as_str()).filter(|id| *id != "3");
+    assert_eq!(ids.collect::<Vec<_>>(), ["1", "2", "4"]);
+    assert_eq!(messages[0].1.as_deref(), Some("00-1-2-01"));
+    assert_eq!(messages[0].2, "{}");
+}
+
+#[tokio::test]
+async fn a_message_for_others_on_servers_that_are_not_there_is_refused_with_the_reason() {
+    let answer = notices("nats://127.0.0.1:1").publish("1", &[], Bytes::new()).await;
+    assert!(matches!(answer, Err(PublishError::Connect(ConnectError::Unreachable(_)))));
+    let server = NatsServer::start();
+    ForeignStream::make(&server.url(), "newsroom.notices").await;
+    let too_long = Bytes::from(vec![b'x'; 2 * 1024 * 1024]);
+    let answer = notices(&server.url()).publish("1", &[], too_long).await;
+    assert!(matches!(answer, Err(PublishError::Refused(_))), "{answer:?}");
+    let answer = notices(&server.url()).publish("1\r\n", &[], Bytes::new()).await;
+    assert!(matches!(answer, Err(PublishError::Refused(_))), "{answer:?}");
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 pub struct SubscriberRow {
     /// Its name.
     pub name: String,
-    /// `webhook` or `folder`.
+    /// `webhook`, `folder`, `store` or `nats`.
     pub kind: String,
     /// Where to, without a query.
     pub target: String,

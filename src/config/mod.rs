@@ -3,7 +3,6 @@
 //! Reading a configuration needs no secret: commands that only look at a node work without the
 //! node's environment. [`Loaded::secrets`] reads them for those that need them.
 
-mod archive;
 mod check;
 mod environment;
 mod process;
@@ -11,6 +10,7 @@ mod report;
 mod secrets;
 mod shape;
 mod source;
+mod store;
 mod subscriber;
 #[cfg(test)]
 mod tests;
@@ -22,7 +22,6 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::de::DeTable;
 
-pub use archive::{Archive, ArchiveUrl};
 pub use environment::Environment;
 pub use process::{
     Admin, Alerts, Http, Limits, Log, LogFormat, LogUrl, OtlpProtocol, Outbound, Retention,
@@ -38,8 +37,11 @@ pub use source::{
     About, Body, CustomScheme, Encoding, Idempotency, Map, ScheduleTable, Scheme, Source,
     SourceSecret, UnknownEvents, Version,
 };
-pub use subscriber::Subscriber;
-pub use values::{Dollars, DollarsError, Price, PriceError, SecretRef, SecretRefError};
+pub use store::{Store, StoreUrl};
+pub use subscriber::{Nats, Subscriber};
+pub use values::{
+    Dollars, DollarsError, NatsServers, Price, PriceError, SecretRef, SecretRefError,
+};
 
 /// The file every key is shown and explained in; parses to [`Config::default`].
 pub const DEFAULT_TOML: &str = include_str!("default.toml");

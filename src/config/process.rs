@@ -10,7 +10,9 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use url::Url;
 
-use super::values::{SecretRef, duration, from_text, from_text_opt, http_url_opt, networks};
+use super::values::{
+    NatsServers, SecretRef, duration, from_text, from_text_opt, http_url_opt, networks,
+};
 
 /// `[http]`: where webhooks arrive.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -104,8 +106,8 @@ impl Default for Log {
 pub enum LogUrl {
     /// Files in the data folder.
     Embedded,
-    /// NATS servers of one cluster, as `nats://` or `tls://` URLs.
-    Nats(Vec<Url>),
+    /// NATS servers of one cluster.
+    Nats(NatsServers),
 }
 
 /// `[cluster]`: the nodes that share a NATS log.

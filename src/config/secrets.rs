@@ -6,7 +6,7 @@ use std::path::Path;
 use copydesk_core::signature::{STANDARD_WEBHOOKS, Scheme, Secret, WP_RELAY};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{ConfigError, Environment, Loaded, Problem, SecretRef};
+use super::{ConfigError, Environment, Loaded, Problem, SecretRef, Store};
 
 /// Largest file of a secret, in bytes: a NATS `.creds` file is under 2 KiB.
 const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -86,12 +86,7 @@ impl Loaded {
         if let Some(place) = &config.log.credentials {
             places.push(("log.credentials".to_owned(), place.clone(), None));
         }
-        let archive = &config.archive;
-        for (key, place) in
-            [("access_key", &archive.access_key), ("secret_key", &archive.secret_key)]
-        {
-            places.extend(place.iter().map(|p| (format!("archive.{key}"), p.clone(), None)));
-        }
+        places.extend(store_places("archive", &config.archive));
         for (name, site) in &config.sites {
             let path = format!("sites.{name}.application_password");
             places.push((path, site.application_password.clone(), None));
@@ -112,6 +107,12 @@ impl Loaded {
                 let path = format!("subscribers.{name}.secrets[{index}].value");
                 places.push((path, secret.value.clone(), Some(STANDARD_WEBHOOKS.clone())));
             }
+            let stores = subscriber.store.iter();
+            places
+                .extend(stores.flat_map(|s| store_places(&format!("subscribers.{name}.store"), s)));
+            let credentials = subscriber.nats.iter().filter_map(|nats| nats.credentials.clone());
+            let path = format!("subscribers.{name}.nats.credentials");
+            places.extend(credentials.map(|place| (path.clone(), place, None)));
         }
         if let Some(place) = &config.outbound.subscriber_key {
             places.push((
@@ -128,6 +129,12 @@ impl Loaded {
         }
         places
     }
+}
+
+fn store_places(table: &str, store: &Store) -> Vec<(String, SecretRef, Option<Scheme>)> {
+    let keys = [("access_key", &store.access_key), ("secret_key", &store.secret_key)];
+    let set = keys.into_iter().filter_map(|(key, place)| Some((key, place.clone()?)));
+    set.map(|(key, place)| (format!("{table}.{key}"), place, None)).collect()
 }
 
 const MAKE_ONE: &str = "`openssl rand -hex 32` makes a good one; both sides must have the same";

@@ -12,9 +12,9 @@ use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId, Subscr
 use serde::Deserialize;
 use url::Url;
 
-use super::archive::Archive;
 use super::process::{Admin, Alerts, Cluster, Http, Limits, Log, Outbound, Retention, Telemetry};
 use super::source::Source;
+use super::store::Store;
 use super::subscriber::Subscriber;
 use super::values::{
     Dollars, Price, SecretRef, duration, duration_or_off, from_text_opt, http_url, http_url_opt,
@@ -41,7 +41,7 @@ pub struct Config {
     /// How long finished work is kept.
     pub retention: Retention,
     /// Where payloads are kept as they came.
-    pub archive: Archive,
+    pub archive: Store,
     /// Who is told about what needs a person.
     pub alerts: Alerts,
     /// Which addresses may be called.
@@ -71,7 +71,7 @@ impl Default for Config {
             telemetry: Telemetry::default(),
             limits: Limits::default(),
             retention: Retention::default(),
-            archive: Archive::default(),
+            archive: Store::default(),
             alerts: Alerts::default(),
             outbound: Outbound::default(),
             sites: BTreeMap::new(),

@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 
 use copydesk_core::subscribers::{MatchSpec, Spec};
+use copydesk_eventlog::jetstream::OutgoingSubject;
 use copydesk_proto::{SiteId, SubscriberId};
 use serde::Deserialize;
 use url::Url;
 
 use super::shape::Match;
 use super::source::SourceSecret;
-use super::values::http_url_opt;
+use super::store::Store;
+use super::values::{NatsServers, SecretRef, from_text, http_url_opt};
 
-/// `[subscribers.<name>]`: one that is told; an address, or a folder.
+/// `[subscribers.<name>]`: one that is told; an address, or one kind of sink.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Subscriber {
@@ -22,6 +24,10 @@ pub struct Subscriber {
     pub secrets: Vec<SourceSecret>,
     /// Instead of an address: the folder of the files that notices are lines of.
     pub folder: Option<PathBuf>,
+    /// Instead: the bucket of the files that notices are lines of.
+    pub store: Option<Store>,
+    /// Instead: the NATS subject that notices are messages on.
+    pub nats: Option<Nats>,
     /// Which events; `*` for every one.
     pub events: Vec<String>,
     /// Of which sites; empty: of all.
@@ -35,12 +41,28 @@ pub struct Subscriber {
     pub concurrency: u16,
 }
 
+/// `nats` of a subscriber: a subject that a stream keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nats {
+    /// The servers.
+    #[serde(deserialize_with = "from_text")]
+    pub url: NatsServers,
+    /// The subject.
+    #[serde(deserialize_with = "from_text")]
+    pub subject: OutgoingSubject,
+    /// A NATS `.creds` file.
+    pub credentials: Option<SecretRef>,
+}
+
 impl Default for Subscriber {
     fn default() -> Self {
         Self {
             url: None,
             secrets: Vec::new(),
             folder: None,
+            store: None,
+            nats: None,
             events: vec!["*".to_owned()],
             sites: Vec::new(),
             matches: Vec::new(),

@@ -120,8 +120,16 @@ fn the_examples_of_the_default_file_are_valid_and_say_the_defaults() {
         secrets = [{ id = "k1", value = "env:CRM_SECRET" }]
         match = [{ field = "/event/section", is = "sport" }]
         fields = ["/post", "/results", "/event/title"]
-        [subscribers.archive]
+        [subscribers.files]
         folder = "/var/lib/copydesk/notices"
+        [subscribers.lake.store]
+        url = "s3://news-notices/copydesk"
+        access_key = "env:LAKE_KEY_ID"
+        secret_key = "env:LAKE_KEY"
+        [subscribers.bus.nats]
+        url = "nats://127.0.0.1:4222"
+        subject = "newsroom.notices"
+        credentials = "file:/etc/copydesk/bus.creds"
         [[routes]]
         name = "summaries"
         source = "news"

@@ -245,17 +245,40 @@ impl FromStr for LogUrl {
         if text == "embedded" {
             return Ok(Self::Embedded);
         }
-        let form = "the log is \"embedded\" or NATS servers: \"nats://127.0.0.1:4222\"";
+        let servers = text.parse().map(Self::Nats);
+        servers.map_err(|error| if error == NO_SERVERS { NO_LOG } else { error })
+    }
+}
+
+const NO_LOG: &str = "the log is \"embedded\" or NATS servers: \"nats://127.0.0.1:4222\"";
+const NO_SERVERS: &str = "NATS servers are written \"nats://a:4222,nats://b:4222\"";
+
+/// NATS servers of one cluster, as `nats://` or `tls://` URLs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NatsServers(Vec<Url>);
+
+impl FromStr for NatsServers {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let server = |text: &str| {
-            let url = Url::parse(text.trim()).map_err(|_| form)?;
+            let url = Url::parse(text.trim()).map_err(|_| NO_SERVERS)?;
             if !matches!(url.scheme(), "nats" | "tls") || url.host_str().is_none_or(str::is_empty) {
-                return Err(form);
+                return Err(NO_SERVERS);
             }
             if !url.username().is_empty() || url.password().is_some() {
-                return Err("no user or password in a URL: log.credentials names a .creds file");
+                return Err("no user or password in a URL: credentials names a .creds file");
             }
             Ok(url)
         };
-        text.split(',').map(server).collect::<Result<_, _>>().map(Self::Nats)
+        text.split(',').map(server).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl fmt::Display for NatsServers {
+    /// As the client takes them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers: Vec<&str> = self.0.iter().map(Url::as_str).collect();
+        f.write_str(&servers.join(","))
     }
 }

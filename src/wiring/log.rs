@@ -2,7 +2,7 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -40,10 +40,7 @@ pub async fn open_log(config: &Config) -> anyhow::Result<OpenLog> {
     made.with_context(|| format!("cannot make the data folder {}", data_dir.display()))?;
     match &config.log.url {
         LogUrl::Embedded => open_embedded(data_dir).await,
-        LogUrl::Nats(servers) => {
-            let servers: Vec<&str> = servers.iter().map(url::Url::as_str).collect();
-            open_jetstream(&config.log, &servers.join(",")).await
-        }
+        LogUrl::Nats(servers) => open_jetstream(&config.log, &servers.to_string()).await,
     }
 }
 
@@ -52,13 +49,7 @@ async fn open_jetstream(log: &Log, servers: &str) -> anyhow::Result<OpenLog> {
     settings.stream.clone_from(&log.stream);
     settings.replicas = usize::from(log.replicas);
     settings.sync_always = log.sync_always;
-    settings.credentials_file = match &log.credentials {
-        None => None,
-        Some(SecretRef::File(path)) => Some(path.clone()),
-        Some(SecretRef::Env(_)) => {
-            anyhow::bail!("log.credentials: write \"file:PATH\"; NATS reads its .creds from a file")
-        }
-    };
+    settings.credentials_file = creds_file("log", log.credentials.as_ref())?;
     let log = JetStreamLog::connect(settings).await.map_err(|error| {
         let help = match &error {
             ConnectError::BadSettings(_) => "write log.url = \"nats://host:4222\"",
@@ -78,6 +69,20 @@ async fn open_jetstream(log: &Log, servers: &str) -> anyhow::Result<OpenLog> {
     let log = Arc::new(log);
     let fatal = Box::pin(std::future::pending());
     Ok(OpenLog { log: log.clone(), shared: Some(log), fatal })
+}
+
+/// The `.creds` file of a table of the configuration.
+pub(super) fn creds_file(
+    table: &str,
+    credentials: Option<&SecretRef>,
+) -> anyhow::Result<Option<PathBuf>> {
+    match credentials {
+        None => Ok(None),
+        Some(SecretRef::File(path)) => Ok(Some(path.clone())),
+        Some(SecretRef::Env(_)) => anyhow::bail!(
+            "{table}.credentials: write \"file:PATH\"; NATS reads its .creds from a file"
+        ),
+    }
 }
 
 /// Makes the embedded log of a data folder that has none out of an archive.

@@ -1,6 +1,5 @@
 //! Configuration into a running node: every setting becomes what the layer below wants to hear.
 
-mod archive;
 mod cluster;
 mod desk;
 mod intake;
@@ -12,6 +11,7 @@ mod rows;
 mod sending;
 mod settings;
 mod shown;
+mod store;
 mod subscribers;
 
 pub use cluster::cluster_settings;

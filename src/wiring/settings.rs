@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use copydesk_actors::EnrichmentSettings;
 use copydesk_actors::alerts::{AlertForm, AlertSettings};
+use copydesk_actors::archive::Archive;
 use copydesk_actors::delivery::{self, DeliveryKind};
 use copydesk_actors::enrichment::builtin::Builtin;
 use copydesk_actors::enrichment::provider::network::{Kind, Network, NetworkSettings};
@@ -33,6 +34,7 @@ use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use super::store::bucket;
 use crate::config::{
     self, About, BUILTIN, Body, Config, Delivery, Dollars, Idempotency, ProviderKind,
     ScheduleTable, Scheme, SecretRef, Secrets, UnknownEvents, Version,
@@ -105,7 +107,7 @@ pub fn node_settings(
         subscriber_key: super::subscribers::master_key(config, secrets)?,
         alerts: alerts(config, secrets)?,
         keep: Duration::from_secs(u64::from(config.retention.days) * 86_400),
-        archive: super::archive::archive(config, secrets)?,
+        archive: bucket(&config.archive, secrets, "archive")?.map(Archive::new),
         cluster: None,
         telemetry: Telemetry::default(),
     })

@@ -13,11 +13,14 @@ use copydesk_actors::desk::{Desk as Office, ReplayError};
 use copydesk_actors::subscribers::{Added, Attempt, BookError, Settings, Standing, Way};
 use copydesk_core::signature::{STANDARD_WEBHOOKS, Secret, master};
 use copydesk_core::subscribers::{MatchSpec, Spec};
+use copydesk_eventlog::jetstream::Destination;
 use copydesk_proto::{SiteId, SubscriberId, Timestamp};
 use secrecy::ExposeSecret;
 use tracing::warn;
 
+use super::log::creds_file;
 use super::settings::secret;
+use super::store::bucket;
 use crate::admin::{
     Act, DeskError, NewSubscriber, NoticeAttemptRow, NoticeMatch, ReplayOrder, SubscriberRequest,
     SubscriberRow, SubscriberTurn, SubscriberView,
@@ -35,21 +38,40 @@ pub(super) fn settings(config: &Config, secrets: &Secrets) -> anyhow::Result<Vec
             Secret::of(&STANDARD_WEBHOOKS, &key.id, value)
                 .with_context(|| format!("subscribers.{id}: secret {}", key.id))
         });
-        let way = match (&subscriber.url, &subscriber.folder) {
-            (Some(url), _) => {
-                Way::Webhook { url: url.clone(), rules: config.outbound.configured() }
-            }
-            (None, Some(folder)) => Way::Folder(folder.clone()),
-            (None, None) => anyhow::bail!("subscribers.{id}: it has no url and no folder"),
-        };
         Ok(Settings {
             spec: subscriber.spec(id),
-            way,
+            way: way(id, subscriber, config, secrets)?,
             keys: keys.collect::<anyhow::Result<_>>()?,
             places: usize::from(subscriber.concurrency),
         })
     };
     config.subscribers.iter().map(one).collect()
+}
+
+fn way(
+    id: &SubscriberId,
+    subscriber: &config::Subscriber,
+    config: &Config,
+    secrets: &Secrets,
+) -> anyhow::Result<Way> {
+    if let Some(url) = &subscriber.url {
+        return Ok(Way::Webhook { url: url.clone(), rules: config.outbound.configured() });
+    }
+    if let Some(folder) = &subscriber.folder {
+        return Ok(Way::Folder(folder.clone()));
+    }
+    if let Some(store) = &subscriber.store {
+        let bucket = bucket(store, secrets, &format!("subscribers.{id}.store"))?;
+        let bucket = bucket.with_context(|| format!("subscribers.{id}.store: it has no url"))?;
+        return Ok(Way::Store { bucket, target: store.url.to_string() });
+    }
+    let nats = subscriber.nats.as_ref();
+    let nats = nats.with_context(|| format!("subscribers.{id}: there is no way to it"))?;
+    Ok(Way::Nats(Destination {
+        url: nats.url.to_string(),
+        credentials_file: creds_file(&format!("subscribers.{id}.nats"), nats.credentials.as_ref())?,
+        subject: nats.subject.clone(),
+    }))
 }
 
 /// What the keys of added subscribers are made of. Made at the first start, so that it is there

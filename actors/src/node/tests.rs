@@ -17,6 +17,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use super::Node;
 use super::testing::{send, settings};
 use crate::archive::Archive;
+use crate::bucket::Bucket;
 use crate::desk::query::{EventFilter, events};
 use crate::desk::verify::verify;
 use crate::enrichment::provider::{Provider, Question, Reply};
@@ -176,7 +177,7 @@ async fn archived(store: &dyn ObjectStore) -> Vec<serde_json::Value> {
 async fn payloads_are_archived_as_they_came_and_before_they_are_trimmed() {
     let (log, folder) = (MemoryLog::new(), tempfile::tempdir().unwrap());
     let store = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
-    let mut archive = Archive::new(store.clone(), "desk".into());
+    let mut archive = Archive::new(Bucket::new(store.clone(), "desk".into()));
     archive.gather = Duration::from_millis(20);
     let start = async |log: &MemoryLog, archive: Option<Archive>| {
         let mut settings = settings(log);

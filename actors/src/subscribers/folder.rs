@@ -36,7 +36,7 @@ impl Folder {
         let today = rfc3339(World::now());
         let day = today.get(..10).unwrap_or("unknown");
         let path = self.folder.join(format!("{}-{day}.jsonl", self.name));
-        let line = line_of(parcel);
+        let line = parcel.line();
         let written = tokio::task::spawn_blocking(move || {
             let written = append(&path, &line);
             drop(turn);
@@ -48,16 +48,6 @@ impl Folder {
             Err(_) => Err(failed(&io::Error::other("the write was broken off"))),
         }
     }
-}
-
-/// `{"id": …, "type": …, "timestamp": …, "data": …}`: the body with its id, which over HTTP is a
-/// header.
-pub(super) fn line_of(parcel: &Parcel) -> Vec<u8> {
-    let mut line = format!("{{\"id\":\"{}\",", parcel.id).into_bytes();
-    // Of our own making: an object with members, on one line.
-    line.extend_from_slice(parcel.body.get(1..).unwrap_or_default());
-    line.push(b'\n');
-    line
 }
 
 fn append(path: &Path, line: &[u8]) -> io::Result<()> {

@@ -74,7 +74,7 @@ pub struct Attempt {
 pub struct Standing {
     /// What it wants.
     pub spec: Spec,
-    /// `webhook`, `folder`, …
+    /// `webhook`, `folder`, `store` or `nats`.
     pub kind: &'static str,
     /// Where to.
     pub target: String,
@@ -114,7 +114,7 @@ impl Member {
             None => {
                 let health = Health { failing_since, noted };
                 let fare = Fare { health, attempts: VecDeque::new() };
-                (Arc::new(Outlet::open(&spec.id, way)?), Arc::new(Mutex::new(fare)))
+                (Arc::new(Outlet::open(&spec.id, way, places)?), Arc::new(Mutex::new(fare)))
             }
         };
         Ok(Self {

@@ -16,9 +16,11 @@
 mod book;
 mod folder;
 mod member;
+mod nats;
 mod notice;
 mod outlet;
 mod roster;
+mod store;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 mod tests;

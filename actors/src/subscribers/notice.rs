@@ -46,6 +46,18 @@ pub struct Parcel {
     pub trace: Option<TraceContext>,
 }
 
+impl Parcel {
+    /// `{"id": …, "type": …, "timestamp": …, "data": …}` and a line end: the body with its id, which
+    /// elsewhere is a header.
+    pub(super) fn line(&self) -> Vec<u8> {
+        let mut line = format!("{{\"id\":\"{}\",", self.id).into_bytes();
+        // Of our own making: an object with members, on one line.
+        line.extend_from_slice(self.body.get(1..).unwrap_or_default());
+        line.push(b'\n');
+        line
+    }
+}
+
 /// The id of a notice: a UUID of the time of the end, else made of what it is about, so that the
 /// same notice has the same id whenever it is made.
 #[must_use]

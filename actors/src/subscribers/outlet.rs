@@ -3,12 +3,16 @@
 use copydesk_core::failure::Failure;
 use copydesk_core::outbound::{Refused, Rules};
 use copydesk_core::signature::Secret;
+use copydesk_eventlog::jetstream::Destination;
 use copydesk_proto::SubscriberId;
 use url::Url;
 
 use super::folder::Folder;
+use super::nats::NatsSubject;
 use super::notice::Parcel;
+use super::store::Store;
 use super::webhook;
+use crate::bucket::Bucket;
 use crate::outbound::Outbound;
 
 /// Where a subscriber's notices are to go.
@@ -23,6 +27,15 @@ pub enum Way {
     },
     /// As lines of files in a folder of this machine.
     Folder(std::path::PathBuf),
+    /// As lines of files in a bucket.
+    Store {
+        /// Where; a folder of the subscriber's name is made in it.
+        bucket: Bucket,
+        /// The same for people.
+        target: String,
+    },
+    /// As messages on a NATS subject.
+    Nats(Destination),
     /// To a test.
     #[cfg(test)]
     Test(TestOutlet),
@@ -61,13 +74,18 @@ pub enum Outlet {
     Webhook(Outbound, Url),
     /// A folder.
     Folder(Folder),
+    /// Files in a bucket.
+    Store(Store),
+    /// A NATS subject.
+    Nats(Box<NatsSubject>),
     /// A test.
     #[cfg(test)]
     Test(TestOutlet),
 }
 
 impl Outlet {
-    pub(super) fn open(id: &SubscriberId, way: &Way) -> Result<Self, OutletError> {
+    /// `places`: notices that may be on their way at once.
+    pub(super) fn open(id: &SubscriberId, way: &Way, places: usize) -> Result<Self, OutletError> {
         Ok(match way {
             Way::Webhook { url, rules } => {
                 rules.check_url(url)?;
@@ -75,17 +93,24 @@ impl Outlet {
                 Self::Webhook(outbound, url.clone())
             }
             Way::Folder(path) => Self::Folder(Folder::new(path.clone(), id)),
+            Way::Store { bucket, target } => {
+                let bucket = bucket.clone().below(id.as_str());
+                Self::Store(Store::open(bucket, target.clone(), places))
+            }
+            Way::Nats(destination) => Self::Nats(Box::new(NatsSubject::new(destination.clone()))),
             #[cfg(test)]
             Way::Test(outlet) => Self::Test(outlet.clone()),
         })
     }
 
-    /// `webhook` or `folder`.
+    /// `webhook`, `folder`, `store` or `nats`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Webhook(..) => "webhook",
             Self::Folder(_) => "folder",
+            Self::Store(_) => "store",
+            Self::Nats(_) => "nats",
             #[cfg(test)]
             Self::Test(_) => "test",
         }
@@ -102,6 +127,8 @@ impl Outlet {
                 url.to_string()
             }
             Self::Folder(folder) => folder.target(),
+            Self::Store(store) => store.target(),
+            Self::Nats(subject) => subject.target(),
             #[cfg(test)]
             Self::Test(_) => String::new(),
         }
@@ -114,6 +141,8 @@ impl Outlet {
                 webhook::post(outbound, url, keys, parcel).await.map(|status| status.as_u16())
             }
             Self::Folder(folder) => folder.write(parcel).await.map(|()| 0),
+            Self::Store(store) => store.write(parcel).await.map(|()| 0),
+            Self::Nats(subject) => subject.send(parcel).await.map(|()| 0),
             #[cfg(test)]
             Self::Test(TestOutlet(hand)) => hand(parcel),
         }

@@ -275,7 +275,7 @@ impl Roster {
         let secret = derive(&self.master, id.as_str(), &key.id);
         added.keys = VecDeque::from([key]);
         added.spec.subscription()?;
-        Outlet::open(&id, &self.way(&added))?;
+        Outlet::open(&id, &self.way(&added), PLACES)?;
         let configured = &self.configured;
         self.append(|book| {
             if self.is_configured(&id) || book.added.contains_key(&id) {

@@ -49,8 +49,13 @@ pub enum ConnectError {
     },
 }
 
-/// A connection, waiting for a server that is still starting.
+/// A connection to servers that can keep the log.
 pub(super) async fn client(settings: &Settings) -> Result<Client, ConnectError> {
+    check_server(dial(settings).await?)
+}
+
+/// A connection, waiting for a server that is still starting.
+pub(super) async fn dial(settings: &Settings) -> Result<Client, ConnectError> {
     let servers = settings.url.split(',').map(|one| one.trim().parse::<ServerAddr>());
     // The address may hold a password, so it is not repeated.
     let servers: Vec<ServerAddr> = servers
@@ -60,7 +65,7 @@ pub(super) async fn client(settings: &Settings) -> Result<Client, ConnectError> 
     let mut pause = Duration::from_millis(50);
     loop {
         let error = match options(settings, &servers).await?.connect(servers.as_slice()).await {
-            Ok(client) => return check_server(client),
+            Ok(client) => return Ok(client),
             Err(error) => error,
         };
         match error.kind() {

@@ -2,12 +2,14 @@
 //!
 //! - `connect`: server, stream and what is refused; `append`: the protocol of an append;
 //!   `read` and `pull`: reads that end; `tail`: the one that does not; `convert`: messages.
+//! - `publisher`: messages to streams of others, which are no part of the log.
 //! - Reads never use a direct get, which a follower that lags may answer.
 //! - The headers of a record come back sorted by name, because the client keeps no order.
 
 mod append;
 mod connect;
 mod convert;
+mod publisher;
 mod pull;
 mod read;
 mod register;
@@ -27,6 +29,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub use self::connect::ConnectError;
+pub use self::publisher::{
+    BadOutgoingSubject, Destination, OutgoingSubject, PublishError, Publisher,
+};
 use self::read::{Lasts, Reader, Scope};
 pub use self::register::JetStreamRegister;
 pub use self::settings::Settings;

@@ -1,10 +1,10 @@
-//! Opening the archive that the configuration names.
+//! Opening the places for files that the configuration names: of the archive and of subscribers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use copydesk_actors::archive::Archive;
+use copydesk_actors::bucket::Bucket;
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -12,25 +12,29 @@ use object_store::{ClientOptions, RetryConfig};
 use secrecy::ExposeSecret;
 
 use super::settings::secret;
-use crate::config::{ArchiveUrl, Config, Secrets};
+use crate::config::{Secrets, Store, StoreUrl};
 
-/// Longest try of one file, and of all tries of it; the archive itself goes on for ever.
+/// Longest try of one file, and of all tries of it. The archive goes on for ever, a notice for days.
 const TRY_TIMEOUT: Duration = Duration::from_secs(30);
 const TRIES_TIMEOUT: Duration = Duration::from_secs(120);
 const RETRIES_MAX: usize = 3;
 
-pub(super) fn archive(config: &Config, secrets: &Secrets) -> anyhow::Result<Option<Archive>> {
-    let settings = &config.archive;
+/// `None` where none is named. `table`: its name in the configuration, for errors.
+pub(super) fn bucket(
+    settings: &Store,
+    secrets: &Secrets,
+    table: &str,
+) -> anyhow::Result<Option<Bucket>> {
     match &settings.url {
-        ArchiveUrl::None => Ok(None),
-        ArchiveUrl::Folder(folder) => {
+        StoreUrl::None => Ok(None),
+        StoreUrl::Folder(folder) => {
             let opened = std::fs::create_dir_all(folder)
                 .map_err(anyhow::Error::from)
                 .and_then(|()| Ok(LocalFileSystem::new_with_prefix(folder)?));
-            let opened = opened.with_context(|| format!("archive.url: {}", folder.display()))?;
-            Ok(Some(Archive::new(Arc::new(opened.with_fsync(true)), Path::default())))
+            let opened = opened.with_context(|| format!("{table}.url: {}", folder.display()))?;
+            Ok(Some(Bucket::new(Arc::new(opened.with_fsync(true)), Path::default())))
         }
-        ArchiveUrl::S3 { bucket, prefix } => {
+        StoreUrl::S3 { bucket, prefix } => {
             let retry = RetryConfig {
                 max_retries: RETRIES_MAX,
                 retry_timeout: TRIES_TIMEOUT,
@@ -53,9 +57,9 @@ pub(super) fn archive(config: &Config, secrets: &Secrets) -> anyhow::Result<Opti
             if let Some(place) = &settings.secret_key {
                 s3 = s3.with_secret_access_key(secret(secrets, place)?.expose_secret());
             }
-            let store = s3.build().context("archive")?;
-            let prefix = Path::parse(prefix).context("archive.url")?;
-            Ok(Some(Archive::new(Arc::new(store), prefix)))
+            let store = s3.build().with_context(|| table.to_owned())?;
+            let prefix = Path::parse(prefix).with_context(|| format!("{table}.url"))?;
+            Ok(Some(Bucket::new(Arc::new(store), prefix)))
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Subscribers of the real program: the receiver of `docs/subscribers.md`, which verifies with the
-//! official library, and a node that dies at every place where a notice is on its way.
+//! official library, a node that dies at every place where a notice is on its way, and two nodes of
+//! which one is killed; `sinks`: the same notices in files and messages.
+
+mod sinks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
@@ -9,9 +12,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use copydesk_eventlog::testing::NatsServer;
 use serde_json::Value;
 
 use crate::crash::ABORTED;
+use crate::support::eventually;
 use crate::support::node::{Node, Parts, SECRET};
 use crate::support::sender::{Sender, update};
 use crate::support::site::Site;
@@ -69,18 +74,22 @@ impl Receiver {
     }
 }
 
-fn node_telling(site: &Site, port: u16) -> Node {
+/// A node for this site, with more tables.
+fn node_with(log: &str, site: &Site, more: &str) -> Node {
     let table = format!(
         "url = \"{}\"\nuser = \"copydesk\"\napplication_password = \"env:NEWS_APP_PASSWORD\"\n\
          delivery = \"ingest\"\nconcurrency = 16",
         site.url
     );
+    Node::new(&Parts { log, site: &table, provider: "", route: more })
+}
+
+fn node_telling(log: &str, site: &Site, port: u16) -> Node {
     let more = format!(
         "[subscribers.crm]\nurl = \"http://127.0.0.1:{port}/\"\n\
          secrets = [{{ id = \"k2\", value = \"env:NEW_KEY\" }}, {{ id = \"k1\", value = \"env:CRM_SECRET\" }}]"
     );
-    let parts = Parts { log: "embedded", site: &table, provider: "", route: &more };
-    let node = Node::new(&parts).with_env("CRM_SECRET", KEY);
+    let node = node_with(log, site, &more).with_env("CRM_SECRET", KEY);
     node.with_env("NEW_KEY", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
 }
 
@@ -130,16 +139,26 @@ const PLACES: [&str; 6] = [
     "effect.answered",
 ];
 
-/// Every run's end reaches a subscriber that verifies with the official library, whenever the node
-/// dies: at least once, under one id, and the first time in the order of the post's ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_official_library_verifies_and_no_death_loses_a_notice() {
+    no_death_loses_a_notice("embedded", &[1, 4]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_death_loses_a_notice_on_jetstream() {
+    let server = NatsServer::start();
+    no_death_loses_a_notice(&server.url(), &[2]).await;
+}
+
+/// Every run's end reaches a subscriber that verifies with the official library, whenever the node
+/// dies: at least once, under one id, and the first time in the order of the post's ends.
+async fn no_death_loses_a_notice(log: &str, passings: &[u32]) {
     let site = Site::start(0, 31).await;
     let receiver = Receiver::start(KEY);
-    let mut node = node_telling(&site, receiver.port);
+    let mut node = node_telling(log, &site, receiver.port);
     let (mut version, posts) = (0, 6);
     for place in PLACES {
-        for passing in [1, 4] {
+        for passing in passings {
             node.set_env("EVENTLOG_CRASH_AT", &format!("{place}:{passing}"));
             let status = match node.try_start().await {
                 Ok(url) => {
@@ -169,7 +188,13 @@ async fn an_official_library_verifies_and_no_death_loses_a_notice() {
         assert!(send(&url, post, version).await);
     }
     node.quiet().await;
-    let owed = ended(&node).await;
+    all_is_told(&node, &receiver, posts, version).await;
+}
+
+/// What was owed has come: each notice at least once, and of each post the first time in order, up
+/// to its newest version.
+async fn all_is_told(node: &Node, receiver: &Receiver, posts: u64, version: u64) {
+    let owed = ended(node).await;
     assert!(owed.len() > 20, "{owed:?}");
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -182,25 +207,80 @@ async fn an_official_library_verifies_and_no_death_loses_a_notice() {
             "{} of {}: {}",
             ids.len(),
             owed.len(),
-            stuck(&node, posts).await
+            stuck(node, posts).await
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     node.quiet().await;
-    let mut of: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
-    for (id, body) in receiver.came() {
-        let data = &body["data"];
-        let post = data["post"].as_str().unwrap().to_owned();
-        let of = of.entry(post).or_default();
-        if !of.iter().any(|(known, _)| *known == id) {
-            of.push((id, data["sequence"].as_u64().unwrap()));
-        }
-    }
+    let of = first_times(receiver.came());
     for (post, told) in &of {
-        let order: Vec<u64> = told.iter().map(|(_, sequence)| *sequence).collect();
-        assert!(order.is_sorted() && order.last() == Some(&version), "post {post}: {order:?}");
+        assert!(told.is_sorted() && told.last() == Some(&version), "post {post}: {told:?}");
     }
     assert_eq!(of.values().map(Vec::len).sum::<usize>(), owed.len(), "each once, by its id");
     let report: Value = serde_json::from_slice(&node.run(&["verify", "--json"]).stdout).unwrap();
     assert_eq!(report["violations"], serde_json::json!([]));
+}
+
+/// The sequences that each post's notices tell of, in the order in which their ids came first.
+fn first_times(came: Vec<(String, Value)>) -> BTreeMap<String, Vec<u64>> {
+    let (mut known, mut of) = (BTreeSet::new(), BTreeMap::<_, Vec<u64>>::new());
+    for (id, body) in came {
+        if known.insert(id) {
+            let data = &body["data"];
+            let post = data["post"].as_str().unwrap().to_owned();
+            of.entry(post).or_default().push(data["sequence"].as_u64().unwrap());
+        }
+    }
+    of
+}
+
+/// Two nodes on one log; one dies with notices under way, and the other hands them over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_dies_leaves_its_notices_to_the_other() {
+    let (site, server) = (Site::start(0, 32).await, NatsServer::start());
+    let receiver = Receiver::start(KEY);
+    let mut nodes = Vec::new();
+    for number in 0..2 {
+        let mut node = node_telling(&server.url(), &site, receiver.port);
+        node.configure(|text| {
+            text.replace("[sites.news]", &format!("[cluster]\nnode = \"n{number}\"\n[sites.news]"))
+        });
+        let url = node.start().await;
+        nodes.push((node, url));
+    }
+    shared_by(&nodes[1].0, 2).await;
+    let (posts, mut version) = (12, 0);
+    for death in 0..3 {
+        for _ in 0..3 {
+            version += 1;
+            for post in 1..=posts {
+                let number = usize::try_from(post + version).unwrap() % 2;
+                assert!(send(&nodes[number].1, post, version).await);
+            }
+        }
+        if death < 2 {
+            nodes[death].0.kill();
+            nodes[death].1 = nodes[death].0.start().await;
+        }
+    }
+    nodes[0].0.kill();
+    let left = &nodes[1].0;
+    shared_by(left, 1).await;
+    left.quiet().await;
+    // By the log: what this node has not read yet is no backlog of it.
+    let all = usize::try_from(posts * version).unwrap();
+    eventually("every event has ended", async || (ended(left).await.len() == all).then_some(()))
+        .await;
+    all_is_told(left, &receiver, posts, version).await;
+}
+
+/// Waits until so many nodes hold all partitions.
+async fn shared_by(node: &Node, count: usize) {
+    eventually("the partitions are shared", async || {
+        let rows = node.get("/nodes").await["rows"].as_array().unwrap().clone();
+        let held = rows.iter().map(|row| row["partitions"].as_array().unwrap().len());
+        let working = held.clone().filter(|held| *held > 0).count();
+        (working == count && held.sum::<usize>() == 64).then_some(())
+    })
+    .await;
 }
