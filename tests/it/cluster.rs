@@ -12,8 +12,8 @@ use copydesk_eventlog::testing::{NatsCluster, NatsServer};
 use serde_json::Value;
 
 use crate::pipeline::{
-    all_is_well, all_is_well_but_repeats, newest_stands_and_order_holds, node_between,
-    nothing_is_doubled, nothing_is_forged, open_events, the_log_is_clean,
+    all_end, all_is_well, all_is_well_but_repeats, newest_stands_and_order_holds, node_between,
+    nothing_is_doubled, nothing_is_forged, the_log_is_clean,
 };
 use crate::support::ai::Ai;
 use crate::support::load::{Load, Plan, Sent};
@@ -110,16 +110,12 @@ impl Nodes {
         .await;
     }
 
-    /// Waits until everything has ended. By the log: what one node has read back, another that is to
-    /// work on it may not have.
+    /// Waits until everything has ended.
     async fn quiet(&self, sent: &Sent) {
         for (node, _) in self.nodes.iter().zip(&self.urls).filter(|(_, url)| url.is_some()) {
             node.quiet().await;
         }
-        eventually("all events have ended", async || {
-            open_events(&self.nodes[0], sent).await.is_empty().then_some(())
-        })
-        .await;
+        all_end(&self.nodes[0], sent).await;
     }
 }
 
@@ -357,10 +353,7 @@ async fn without_leases_a_post_still_has_one_history() {
     load.move_to_all(nodes.urls());
     let sent = load.finish().await;
     let node = &nodes.nodes[0];
-    eventually("all events have ended", async || {
-        open_events(node, &sent).await.is_empty().then_some(())
-    })
-    .await;
+    all_end(node, &sent).await;
     // A write that another owner overtook is refused by the site, as it must be.
     newest_stands_and_order_holds(&sent, &site.history());
     nothing_is_doubled(&site.history());

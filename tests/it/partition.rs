@@ -5,8 +5,8 @@
 use std::time::{Duration, Instant};
 
 use crate::pipeline::{
-    newest_stands_and_order_holds, node_between, nothing_is_doubled, nothing_is_forged,
-    open_events, the_log_is_clean,
+    all_end, newest_stands_and_order_holds, node_between, nothing_is_doubled, nothing_is_forged,
+    the_log_is_clean,
 };
 use crate::support::ai::Ai;
 use crate::support::load::{Load, Plan};
@@ -14,7 +14,7 @@ use crate::support::machines::{MACHINES, Machines};
 use crate::support::node::{Node, SECRET};
 use crate::support::sender::{Sender, update};
 use crate::support::site::Site;
-use crate::support::{Random, eventually, now_ms};
+use crate::support::{Random, now_ms};
 
 /// Longer than a lease, and than NATS takes to elect a leader.
 const CUT: Duration = Duration::from_secs(13);
@@ -64,10 +64,7 @@ async fn cut_networks_lose_nothing() {
     }
     let sent = load.stop().await;
     let node = &nodes[0];
-    eventually("all events have ended", async || {
-        open_events(node, &sent).await.is_empty().then_some(())
-    })
-    .await;
+    all_end(node, &sent).await;
     newest_stands_and_order_holds(&sent, &site.history());
     nothing_is_doubled(&site.history());
     nothing_is_forged(&site.history(), &ai);

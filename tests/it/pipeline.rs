@@ -8,12 +8,12 @@ use std::time::Duration;
 use copydesk_eventlog::testing::NatsServer;
 use serde_json::Value;
 
-use crate::support::Random;
 use crate::support::ai::Ai;
 use crate::support::load::{FORGED, Load, Plan, Sent};
 use crate::support::node::{Node, Parts, SECRET};
 use crate::support::sender::{Sender, update};
 use crate::support::site::{Arrival, Outcome, Site};
+use crate::support::{Random, eventually};
 
 pub(crate) const POSTS: u64 = 200;
 pub(crate) const UPDATES: u64 = 5;
@@ -77,6 +77,18 @@ pub(crate) fn node_between(log: &str, site: &Site, ai: &Ai) -> Node {
 }
 
 /// The zeros, once nothing waits any more: by what the site and the AI service saw, and by
+/// Waits until all accepted events have ended, by the log: what one node has read back, another that
+/// is to work on it may not have.
+pub(crate) async fn all_end(node: &Node, sent: &Sent) {
+    for id in open_events(node, sent).await {
+        eventually("an event ends", async || {
+            let event = node.get(&format!("/events/{id}")).await;
+            is_an_end(event["state"].as_str().unwrap()).then_some(())
+        })
+        .await;
+    }
+}
+
 /// Copydesk's own books.
 pub(crate) async fn all_is_well(node: &mut Node, sent: &Sent, history: &[Arrival], ai: &Ai) {
     let repeats = all_is_well_but_repeats(node, sent, history, ai).await;
@@ -152,8 +164,11 @@ async fn outcomes(node: &Node) -> HashMap<String, String> {
 }
 
 fn is_terminal(events: &HashMap<String, String>, id: &str) -> bool {
-    let ends = ["applied", "superseded", "unchanged", "duplicate", "kept"];
-    events.get(id).is_some_and(|state| ends.contains(&state.as_str()))
+    events.get(id).is_some_and(|state| is_an_end(state))
+}
+
+fn is_an_end(state: &str) -> bool {
+    ["applied", "superseded", "unchanged", "duplicate", "kept"].contains(&state)
 }
 
 pub(crate) fn newest_stands_and_order_holds(sent: &Sent, history: &[Arrival]) {

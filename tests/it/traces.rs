@@ -1,8 +1,10 @@
 //! One event is one trace: from the save in WordPress through the log to each AI call and the
 //! write, across processes and crashes, as a collector received it.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use copydesk_eventlog::testing::NatsServer;
 use serde_json::Value;
 
@@ -180,6 +182,68 @@ async fn an_event_is_one_trace_on_jetstream_by_http() {
     let trace = world.trace("trace-jetstream").await;
     every_hop_is_there(&world, &trace, &event_id, "nats");
     nothing_is_told(&mut world).await;
+}
+
+/// Who is told of an event's end is in its trace, by the request's own `traceparent`, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_subscriber_is_a_hop_of_the_trace_on_jetstream() {
+    let nats = NatsServer::start();
+    let subscribers = ["crm", "search"].map(|id| (id, Listener::start()));
+    let tables = subscribers.each_ref().map(|(id, listener)| {
+        let secrets = "secrets = [{ id = \"k1\", value = \"env:CRM_SECRET\" }]";
+        format!("\n[subscribers.{id}]\nurl = \"{}\"\n{secrets}", listener.url)
+    });
+    let key = ("CRM_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    let mut world = World::start(&nats.url(), "grpc", &tables.concat(), &[key]).await;
+    let event_id = world.send(1, 1, "trace-told").await;
+    let trace = eventually("both notices have ended", async || {
+        let trace = world.trace("trace-told").await;
+        (all(&trace, "process notice").len() == 2).then_some(trace)
+    })
+    .await;
+    every_hop_is_there(&world, &trace, &event_id, "nats");
+    let publish = &one(&trace, "publish cd.in").span_id;
+    for told in all(&trace, "tell subscriber") {
+        let process = trace.iter().find(|span| span.span_id == told.parent_id).unwrap();
+        assert_eq!((process.name.as_str(), &process.parent_id), ("process notice", publish));
+        assert_eq!((process.kind, told.kind), (CONSUMER, CLIENT));
+        is_inside(told, process);
+        let written = one(&trace, "POST /ai-guy/v1/ingest");
+        assert!(told.start_ns >= written.end_ns, "told of the end before the end");
+        let sent = format!("00-{}-{}-01", told.trace_id, told.span_id);
+        let heard = subscribers.iter().filter(|(_, l)| l.heard().contains(&sent)).count();
+        assert_eq!(heard, 1, "{sent} at one of them");
+    }
+    assert_eq!(all(&trace, "tell subscriber").len(), 2);
+    nothing_is_told(&mut world).await;
+}
+
+/// A subscriber that keeps the `traceparent` of each request.
+struct Listener {
+    url: String,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+impl Listener {
+    fn start() -> Self {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let list = Arc::clone(&heard);
+        let listen = async move |headers: HeaderMap| {
+            let traceparent = headers["traceparent"].to_str().unwrap().to_owned();
+            list.lock().unwrap().push(traceparent);
+        };
+        let router = axum::Router::new().route("/", axum::routing::post(listen));
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let url = format!("http://{}/", socket.local_addr().unwrap());
+        let socket = tokio::net::TcpListener::from_std(socket).unwrap();
+        tokio::spawn(async move { axum::serve(socket, router).await });
+        Self { url, heard }
+    }
+
+    fn heard(&self) -> Vec<String> {
+        self.heard.lock().unwrap().clone()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,7 +65,10 @@ impl StepSpan {
             debug!(%post, event_id = %job.event, %trace_id, attempt, code, "a try of a step failed");
         }
         let Some(open) = self.open else { return };
-        let mut close = Close::named(name, SpanKind::Internal);
+        // A notice is one request, and this is its span; a site has spans for each of its own.
+        let is_request = job.key.subscriber().is_some();
+        let kind = if is_request { SpanKind::Client } else { SpanKind::Internal };
+        let mut close = Close::named(name, kind);
         close.attributes = vec![
             KeyValue::new(names::EVENT_ID, std::sync::Arc::clone(&job.event)),
             KeyValue::new(names::ATTEMPT, i64::from(job.attempt)),

@@ -314,6 +314,9 @@ impl Trail {
         for Noted { span, ended } in self.noted.drain(..) {
             told(world, key, &ended, now);
             let Some((open, mut close)) = span else { continue };
+            if key.subscriber().is_some() {
+                close.name = "process notice".into();
+            }
             let system = KeyValue::new(names::MESSAGING_SYSTEM, world.messaging_system);
             close.attributes.extend([system, KeyValue::new(names::POST, key.to_string())]);
             world.telemetry.close(open, close);

@@ -6,8 +6,11 @@ use copydesk_eventlog::{EventLog, ReadError, Record, Sequence, Subject};
 
 use crate::records::BadRecord;
 
-/// Records read at a time; of the largest, 24 MiB.
+/// Records read at a time, at most; of the largest, 24 MiB.
 pub(in crate::desk) const PAGE: usize = 64;
+
+/// Records read first: what most looks for one event need.
+const FIRST_PAGE: usize = 8;
 
 /// Shows each record of the subject after `after`, until told to stop or at the end.
 pub(in crate::desk) async fn walk(
@@ -16,17 +19,19 @@ pub(in crate::desk) async fn walk(
     mut after: Sequence,
     mut show: impl FnMut(&Record) -> ControlFlow<()> + Send,
 ) -> Result<(), ReadError> {
+    let mut limit = FIRST_PAGE;
     loop {
-        let page = log.history(subject, after, PAGE).await?;
+        let page = log.history(subject, after, limit).await?;
         for record in &page {
             if show(record).is_break() {
                 return Ok(());
             }
             after = record.sequence;
         }
-        if page.len() < PAGE {
+        if page.len() < limit {
             return Ok(());
         }
+        limit = PAGE;
     }
 }
 
