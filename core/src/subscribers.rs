@@ -112,6 +112,9 @@ impl Spec {
 }
 
 impl MatchSpec {
+    /// The tests there are.
+    pub const TESTS: [&str; 6] = ["any", "is", "startswith", "endswith", "contains", "like"];
+
     fn matcher(&self) -> Result<Matcher, RouteError> {
         let text = self.text.clone();
         let test = match self.test.as_str() {

@@ -6,13 +6,16 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use copydesk_core::limits::BODY_BYTES_MAX;
+use copydesk_core::post::NoticeKind;
 use copydesk_core::routes::{Route, RouteTable};
+use copydesk_core::subscribers::PAYLOAD;
 use copydesk_core::webhook::Payload;
-use copydesk_proto::SourceId;
+use copydesk_proto::{PostId, SiteId, SourceId, SubscriberId};
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::output::{Output, plain};
-use crate::config::{Config, Delivery, Loaded, Mode, Source};
+use crate::config::{self, Config, Delivery, Loaded, Mode, Source};
 use crate::wiring;
 
 /// The routes of the running node, or one of the verbs on them.
@@ -26,9 +29,11 @@ pub struct RoutesArgs {
 /// Try routes on an example, without a node.
 #[derive(Debug, Subcommand)]
 pub enum RoutesCommand {
-    /// What would become of this payload: which route takes it, who is asked, what is written.
+    /// What would become of this payload: which route takes it, who is asked, what is written, who
+    /// is told.
     ///
-    /// Nothing is sent and nothing stored; no secret is needed.
+    /// Nothing is sent and nothing stored; no secret is needed. Of subscribers, those of the
+    /// configuration are shown: a node alone knows who was added through its API.
     #[command(after_help = "\
 Examples:
   copydesk routes test sample.json
@@ -57,6 +62,15 @@ struct Outcome {
     asked: Vec<Asked>,
     /// Where results go; `None` when nothing is written.
     written: Option<String>,
+    /// Every subscriber of the configuration, and whether it is told how the run ends.
+    subscribers: Vec<Told>,
+}
+
+/// A subscriber and what it would be told.
+#[derive(Debug, Serialize)]
+struct Told {
+    subscriber: String,
+    verdict: String,
 }
 
 /// A route and whether it takes the payload.
@@ -157,6 +171,10 @@ fn outcome(
     // A route without enrichments hands the event's own words on.
     let writes = taken.is_some() && (asked.is_empty() || asked.iter().any(|a| a.mode != "suggest"));
     let site = config.sites.get(&rules.site).filter(|_| writes);
+    let subscribers = match taken {
+        Some(route) => told(config, id, &rules.site, route, payload)?,
+        None => Vec::new(),
+    };
     Ok(Outcome {
         source: id.to_string(),
         event: payload.event_type.clone(),
@@ -170,7 +188,54 @@ fn outcome(
             Delivery::Core => format!("{} (core REST)", site.url),
             Delivery::Ingest => format!("{} (ingest at {})", site.url, site.ingest_path),
         }),
+        subscribers,
     })
+}
+
+/// Parts of a notice's data that only a run's end brings.
+const AT_THE_END: [&str; 5] = ["results", "failure", "received_at", "event_id", "sequence"];
+
+/// What each subscriber of the configuration would be told, as far as the payload says.
+fn told(
+    config: &Config,
+    source: &SourceId,
+    site: &SiteId,
+    route: &Route,
+    payload: &Payload,
+) -> anyhow::Result<Vec<Told>> {
+    let mut data = Map::new();
+    data.insert("site".to_owned(), json!(site));
+    data.insert("post".to_owned(), json!(payload.post.to_string()));
+    if let PostId::Number(number) = payload.post {
+        data.insert("post_id".to_owned(), json!(number));
+    }
+    data.insert("source".to_owned(), json!(source));
+    data.insert("route".to_owned(), json!(route.id));
+    data.insert("event_type".to_owned(), json!(payload.event_type));
+    if let Some(id) = &payload.external_id {
+        data.insert("external_id".to_owned(), json!(id));
+    }
+    data.insert(PAYLOAD.to_owned(), Value::Object(payload.fields.clone()));
+    let one = |(id, subscriber): (&SubscriberId, &config::Subscriber)| {
+        let subscription = subscriber.spec(id).subscription()?;
+        let kinds = NoticeKind::ALL.iter().filter(|kind| subscription.listens(site, **kind));
+        let kinds: Vec<&str> = kinds.map(|kind| kind.name()).collect();
+        let late =
+            |field: &str| AT_THE_END.iter().any(|name| field.split('/').nth(1) == Some(name));
+        let (open, known): (Vec<_>, Vec<_>) =
+            subscription.matchers.iter().partition(|matcher| late(&matcher.field().to_string()));
+        let verdict = if kinds.is_empty() {
+            "other sites".to_owned()
+        } else if let Some(matcher) = known.iter().find(|matcher| !matcher.matches(&data)) {
+            format!("{} does not match", matcher.field())
+        } else if let Some(matcher) = open.first() {
+            format!("told of {}, if {} fits then", kinds.join(", "), matcher.field())
+        } else {
+            format!("told of {}", kinds.join(", "))
+        };
+        Ok(Told { subscriber: id.to_string(), verdict })
+    };
+    config.subscribers.iter().map(one).collect()
 }
 
 /// Why a route takes the payload or not, in a few words.
@@ -187,7 +252,7 @@ fn verdict(route: &Route, taken: Option<&Route>, payload: &Payload) -> String {
 }
 
 fn show(outcome: &Outcome, output: &Output) -> anyhow::Result<()> {
-    let Outcome { source, event, post, routes, takes, asked, written } = outcome;
+    let Outcome { source, event, post, routes, takes, asked, written, subscribers } = outcome;
     output.line(&format!("{event} of {} from {source}", plain(post)))?;
     for Tried { route, verdict } in routes {
         output.line(&format!("  {route}: {verdict}"))?;
@@ -202,6 +267,9 @@ fn show(outcome: &Outcome, output: &Output) -> anyhow::Result<()> {
     match written {
         Some(site) => output.line(&format!("written to {site}"))?,
         None => output.line("nothing is written: results wait as suggestions")?,
+    }
+    for Told { subscriber, verdict } in subscribers {
+        output.line(&format!("{subscriber}: {verdict}"))?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `copydesk subscribers`: who is told how events end.
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
+use copydesk_core::subscribers::MatchSpec;
 use serde_json::Value;
 
 use super::args::ActArgs;
@@ -27,7 +27,8 @@ pub enum Subscribers {
 Examples:
   copydesk subscribers add crm --url https://crm.example.org/hook
   copydesk subscribers add sport --url https://sport.example.org/hook --event post.applied \\
-    --match /event/section=sport --field /post --field /results --field /event/title")]
+    --match /event/section=sport --match '/event/title:like=(?i)cup|final' \\
+    --field /post --field /results --field /event/title")]
     Add(AddArgs),
     /// Send it a test notice, once.
     Test {
@@ -79,9 +80,11 @@ pub struct AddArgs {
     /// Only of this site; again for more.
     #[arg(long = "site", value_name = "SITE")]
     pub sites: Vec<String>,
-    /// Only when this field of the data is TEXT; again for more, all of which must hold.
-    #[arg(long = "match", value_name = "POINTER=TEXT")]
-    pub matches: Vec<String>,
+    /// Only when a field of the data fits: POINTER=TEXT (it is this text), POINTER:TEST=TEXT with
+    /// the test is, startswith, endswith, contains or like (a regular expression), or POINTER:any
+    /// (it is there); again for more, all of which must hold.
+    #[arg(long = "match", value_name = "MATCH", value_parser = notice_match)]
+    pub matches: Vec<NoticeMatch>,
     /// Only this part of the data; again for more.
     #[arg(long = "field", value_name = "POINTER")]
     pub fields: Vec<String>,
@@ -141,21 +144,34 @@ async fn turn(
     Ok(())
 }
 
+/// `POINTER=TEXT`, `POINTER:TEST=TEXT` or `POINTER:any`. A test is what stands behind the last colon
+/// before the text, if it is one.
+fn notice_match(text: &str) -> Result<NoticeMatch, String> {
+    let (left, compared) = match text.split_once('=') {
+        Some((left, compared)) => (left, Some(compared)),
+        None => (text, None),
+    };
+    let named = left.rsplit_once(':').filter(|(_, test)| MatchSpec::TESTS.contains(test));
+    let (field, test) = named.unwrap_or((left, "is"));
+    if compared.is_none() != (test == "any") {
+        let tests = MatchSpec::TESTS[1..].join(", ");
+        return Err(format!(
+            "write POINTER=TEXT, POINTER:TEST=TEXT with one of {tests}, or POINTER:any"
+        ));
+    }
+    let (field, test) = (field.to_owned(), test.to_owned());
+    Ok(NoticeMatch { field, test, text: compared.unwrap_or_default().to_owned() })
+}
+
 async fn add(args: AddArgs, client: &AdminClient, output: &Output) -> anyhow::Result<()> {
     let some = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
-    let matches = args.matches.iter().map(|text| {
-        let (field, text) = text.split_once('=').context("--match is POINTER=TEXT")?;
-        let (field, test, text) = (field.to_owned(), "is".to_owned(), text.to_owned());
-        Ok(NoticeMatch { field, test, text })
-    });
-    let matches: Vec<_> = matches.collect::<anyhow::Result<_>>()?;
     let act = client.act(args.act);
     let request = SubscriberRequest {
         name: args.name,
         url: args.url,
         events: some(args.events),
         sites: some(args.sites),
-        matches: Some(matches).filter(|matches| !matches.is_empty()),
+        matches: Some(args.matches).filter(|matches| !matches.is_empty()),
         fields: some(args.fields),
         by: act.by,
         reason: act.reason,
@@ -219,4 +235,31 @@ fn attempts(rows: &[NoticeAttemptRow], output: &Output) -> std::io::Result<()> {
             row.cause.clone(),
         ]
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_test_can_be_written() {
+        let check = |text: &str, field: &str, test: &str, compared: &str| {
+            let (field, test) = (field.to_owned(), test.to_owned());
+            let expected = NoticeMatch { field, test, text: compared.to_owned() };
+            assert_eq!(notice_match(text), Ok(expected), "{text}");
+        };
+        check("/event/section=sport", "/event/section", "is", "sport");
+        check("/event/section:is=sport", "/event/section", "is", "sport");
+        check("/a:startswith=b=c", "/a", "startswith", "b=c");
+        check("/a:endswith=", "/a", "endswith", "");
+        check("/a:contains=:like", "/a", "contains", ":like");
+        check("/a:like=^x=(y|z)$", "/a", "like", "^x=(y|z)$");
+        check("/a:any", "/a", "any", "");
+        // A colon may stand in a pointer.
+        check("/wp:term=7", "/wp:term", "is", "7");
+        check("/is:is=x", "/is", "is", "x");
+        for wrong in ["/a", "/a:like", "/a:any=x", ""] {
+            assert!(notice_match(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -294,6 +294,15 @@ name = "politics"
 source = "news"
 match = [{ field = "/categories", contains = "politic" }, { field = "/title", like = "^[A-Z]" }]
 enrich = ["summary"]
+[subscribers.all]
+folder = "/var/lib/notices"
+[subscribers.sport]
+folder = "/var/lib/notices"
+match = [{ field = "/event/categories", contains = "sport" }]
+[subscribers.applied]
+folder = "/var/lib/notices"
+events = ["post.applied"]
+match = [{ field = "/route", is = "politics" }, { field = "/results/0/field", is = "excerpt" }]
 "#;
     let node = node_on("embedded", &site, more);
     let sample = node.data_dir().with_file_name("sample.json");
@@ -312,6 +321,14 @@ enrich = ["summary"]
         json!({"enrichment": "summary", "provider": "main", "mode": "apply"})
     );
     assert!(shown["written"].as_str().unwrap().starts_with(&site.url));
+    let told = shown["subscribers"].as_array().unwrap();
+    let verdict = |name: &str| {
+        let one = told.iter().find(|one| one["subscriber"] == name).unwrap();
+        one["verdict"].as_str().unwrap().to_owned()
+    };
+    assert!(verdict("all").starts_with("told of post.applied, post.kept, "), "{}", verdict("all"));
+    assert_eq!(verdict("sport"), "/event/categories does not match");
+    assert_eq!(verdict("applied"), "told of post.applied, if /results/0/field fits then");
     let (code, shown, _) = run(r#"{"event":"post.updated","post_id":42,"title":"vote"}"#);
     assert_eq!((code, &shown["takes"]), (Some(1), &serde_json::Value::Null));
     let (code, _, said) = run(r#"{"event":"post.updated"}"#);
