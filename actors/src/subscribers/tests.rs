@@ -11,7 +11,7 @@ use copydesk_core::signature::{
     Parts, STANDARD_WEBHOOKS, Secret, SecretRing, derive, verify as verify_signature,
 };
 use copydesk_core::subscribers::Spec;
-use copydesk_eventlog::MemoryLog;
+use copydesk_eventlog::{EventLog, Filter, MemoryLog, Record, Sequence};
 use copydesk_proto::{PostKey, SubscriberId, Timestamp};
 use serde_json::Value;
 use url::Url;
@@ -22,7 +22,7 @@ use crate::World;
 use crate::delivery::tests::stub::{Answer, Seen, Stub};
 use crate::desk::query;
 use crate::desk::verify::verify;
-use crate::node::testing::{send, settings};
+use crate::node::testing::{send, settings, text_of};
 use crate::node::{Bounds, Node};
 use crate::sim::clock;
 
@@ -207,6 +207,34 @@ async fn one_that_says_gone_is_disabled_and_what_waits_goes_on_when_it_is_enable
     let of = |n: usize| seen[n].json()["data"]["sequence"].as_u64();
     assert_eq!((of(0), of(1), of(2)), (Some(1), Some(1), Some(3)));
     assert_eq!(seen[0].headers["webhook-id"], seen[1].headers["webhook-id"]);
+    is_clean(&log).await;
+}
+
+/// What a subscriber was told of an erased post is erased, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn erasing_a_post_erases_its_notices() {
+    let log = MemoryLog::new();
+    let mut crm = told("crm", |_| Ok(200));
+    crm.spec.fields = vec!["/event".to_owned()];
+    let node = node(&log, vec![crm]).await;
+    send(&node, 1, 1).await;
+    send(&node, 2, 1).await;
+    let roster = Arc::clone(&node.desk.world().subscribers);
+    eventually("both are told", async || (roster.standings()[0].attempts.len() == 2).then_some(()))
+        .await;
+    let holding = async |post: u64| {
+        let records = log.read(Sequence(0), Filter(None), 1_000).await.unwrap();
+        let words = text_of(post, 1);
+        let holds = |record: &&Record| {
+            record.payload.windows(words.len()).any(|window| window == words.as_bytes())
+        };
+        records.iter().filter(holds).map(|record| record.subject.to_string()).collect::<Vec<_>>()
+    };
+    let of_notices = |subjects: Vec<String>| subjects.iter().any(|s| s.contains("to-crm"));
+    assert!(of_notices(holding(1).await), "a notice has the words");
+    node.desk.erase(&"news/1".parse().unwrap(), "ann", "a request").await.unwrap();
+    assert_eq!(holding(1).await, [""; 0]);
+    assert!(of_notices(holding(2).await), "another post's stay");
     is_clean(&log).await;
 }
 
