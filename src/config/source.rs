@@ -61,6 +61,9 @@ pub struct Source {
     /// `schedule`: when its events come, and of which posts.
     #[serde(default)]
     pub schedule: Option<ScheduleTable>,
+    /// Hosts that `url` and `site` of a payload may name; empty: any.
+    #[serde(default)]
+    pub hosts: Vec<String>,
     /// What happens to event types no one knows.
     #[serde(default)]
     pub unknown_events: UnknownEvents,
@@ -200,8 +203,11 @@ pub struct ScheduleTable {
     /// The time zone the fields are in.
     #[serde(default = "ScheduleTable::utc")]
     pub timezone: String,
-    /// What WordPress's list of posts is asked for, besides published posts: a parameter of
-    /// `GET /wp/v2/posts` and its value.
+    /// Which list of WordPress: `posts`, or the `rest_base` of another type.
+    #[serde(default = "ScheduleTable::usual_list")]
+    pub rest_base: String,
+    /// What that list is asked for, besides published posts: a parameter of
+    /// `GET /wp/v2/<rest_base>` and its value.
     #[serde(default)]
     pub posts: BTreeMap<String, String>,
     /// Only posts published so long ago at most.
@@ -218,6 +224,10 @@ pub struct ScheduleTable {
 impl ScheduleTable {
     fn utc() -> String {
         "UTC".to_owned()
+    }
+
+    fn usual_list() -> String {
+        "posts".to_owned()
     }
 
     const fn usual_limit() -> usize {

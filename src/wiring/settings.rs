@@ -125,6 +125,7 @@ fn schedules(config: &Config) -> anyhow::Result<Vec<ScheduleSettings>> {
             source: id.clone(),
             schedule: schedule.with_context(|| format!("sources.{id}.schedule"))?,
             posts: PostQuery {
+                rest_base: table.rest_base.clone(),
                 parameters,
                 newer_than: table.newer_than,
                 older_than: table.older_than,
@@ -270,7 +271,7 @@ pub fn payload_rules(id: &SourceId, source: &config::Source) -> anyhow::Result<P
         required: required.with_context(|| format!("sources.{id}: require"))?,
         own_events: source.events.clone(),
         accept_unknown_events: source.unknown_events == UnknownEvents::Accept,
-        url_hosts: Vec::new(),
+        url_hosts: source.hosts.clone(),
     })
 }
 

@@ -19,13 +19,14 @@ pub struct PostNumbers {
 }
 
 impl SiteClient {
-    /// The numbers of the posts that these parameters of `GET /wp/v2/posts` name, newest first, at
-    /// most `posts_max`. A post that leaves the list while it is read may hide another one.
+    /// The numbers of the posts that these parameters of `GET /wp/v2/<rest_base>` name, newest
+    /// first, at most `posts_max`. A post that leaves the list while it is read may hide another one.
     ///
     /// # Errors
     /// A [`Failure`] with its class; a parameter that WordPress does not know is terminal.
     pub async fn list_posts(
         &self,
+        rest_base: &str,
         parameters: &str,
         posts_max: usize,
     ) -> Result<PostNumbers, Failure> {
@@ -33,11 +34,12 @@ impl SiteClient {
         struct Listed {
             id: u64,
         }
+        let route = format!("/wp/v2/{rest_base}");
         let mut found = PostNumbers::default();
         for page in 1.. {
             let query = format!("{parameters}&_fields=id&per_page={PAGE}&page={page}");
             let query = query.trim_start_matches('&');
-            let reply = self.send(Request::get("/wp/v2/posts", query)).await?;
+            let reply = self.send(Request::get(&route, query)).await?;
             let listed: Vec<Listed> = reply.parse()?;
             let pages = usize::try_from(reply.pages).unwrap_or(usize::MAX);
             for post in &listed {

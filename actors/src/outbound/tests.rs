@@ -270,7 +270,7 @@ async fn a_guarded_site_and_a_guarded_service_are_not_called_at_a_private_addres
     };
     assert!(matches!(site("127.0.0.1"), Err(SiteError::Refused(Refused::NotPublic))));
     // A name is judged when it is dialled.
-    let failure = site("localhost").unwrap().list_posts("", 1).await.unwrap_err();
+    let failure = site("localhost").unwrap().list_posts("posts", "", 1).await.unwrap_err();
     assert!(failure.cause.contains("public addresses"), "{failure}");
     let base_url = format!("http://127.0.0.1:{port}/v1").parse().unwrap();
     let service = Network::new(NetworkSettings {

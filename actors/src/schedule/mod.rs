@@ -62,7 +62,9 @@ pub struct ScheduleSettings {
 /// Which posts of a site.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostQuery {
-    /// Parameters of `GET /wp/v2/posts`, encoded.
+    /// Which list of WordPress: `posts`, `pages`, or the `rest_base` of another type.
+    pub rest_base: String,
+    /// Parameters of `GET /wp/v2/<rest_base>`, encoded.
     pub parameters: String,
     /// Only posts published so long ago at most.
     pub newer_than: Option<Duration>,
@@ -181,8 +183,8 @@ impl Scheduler {
     async fn carry_out(&self, at: Timestamp, now: Timestamp, last: Sequence) -> Result<(), Stuck> {
         let schedule = self.settings.source.as_str();
         let mut last = self.tell(Tick { at, done: false }, 0, now, last).await?;
-        let posts_max = self.settings.posts.posts_max;
-        let list = self.site.list_posts(&self.settings.posts.at(at), posts_max).await?;
+        let query = &self.settings.posts;
+        let list = self.site.list_posts(&query.rest_base, &query.at(at), query.posts_max).await?;
         let mut posts = 0;
         for handful in list.posts.chunks(HANDFUL) {
             self.wait_for_room().await?;

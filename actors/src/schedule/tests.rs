@@ -76,7 +76,8 @@ async fn scheduler(log: &MemoryLog, url: url::Url, posts: PostQuery) -> (Node, S
 
 fn all() -> PostQuery {
     let parameters = "status=publish".to_owned();
-    PostQuery { parameters, newer_than: None, older_than: None, posts_max: 1_000 }
+    let rest_base = "posts".to_owned();
+    PostQuery { rest_base, parameters, newer_than: None, older_than: None, posts_max: 1_000 }
 }
 
 /// How many events each tick brought, each post once.

@@ -90,20 +90,8 @@ impl Check<'_> {
         self.range("http.connections_max", config.http.connections_max, 1, 1_000_000);
         let per_ip = config.http.connections_per_ip_max;
         self.range("http.connections_per_ip_max", per_ip, 1, 1_000_000);
-        for (table, hosts) in
-            [("http.public_hosts", &config.http.public_hosts), ("admin.hosts", &config.admin.hosts)]
-        {
-            for (index, host) in hosts.iter().enumerate() {
-                if host.is_empty() || host.contains(['/', ' ', ':']) {
-                    let path = format!("{table}[{index}]");
-                    self.refuse(
-                        &path,
-                        "a host is a name without scheme and port",
-                        "for example \"desk.example.org\"",
-                    );
-                }
-            }
-        }
+        self.hosts("http.public_hosts", &config.http.public_hosts);
+        self.hosts("admin.hosts", &config.admin.hosts);
         if !config.admin.listen.ip().is_loopback() && !config.admin.allow_remote {
             self.refuse(
                 "admin.listen",
@@ -208,11 +196,24 @@ impl Check<'_> {
                     );
                 }
             }
+            self.hosts(&path("hosts"), &source.hosts);
             self.schedule(name.as_str(), source);
             self.scheme(name.as_str(), source);
             self.payload(name.as_str(), source);
             if let Some(own) = &source.path {
                 self.source_path(&path("path"), own, &mut paths, name.as_str());
+            }
+        }
+    }
+
+    fn hosts(&mut self, path: &str, hosts: &[String]) {
+        for (index, host) in hosts.iter().enumerate() {
+            if host.is_empty() || host.contains(['/', ' ', ':']) {
+                self.refuse(
+                    &format!("{path}[{index}]"),
+                    "a host is a name without scheme and port",
+                    "for example \"desk.example.org\"",
+                );
             }
         }
     }
@@ -239,6 +240,11 @@ impl Check<'_> {
             Err(error @ ScheduleError::Zone) => {
                 self.refuse(&path("schedule.timezone"), error.to_string(), "");
             }
+        }
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        if !(1..=64).contains(&table.rest_base.len()) || !table.rest_base.bytes().all(plain) {
+            let reason = "rest_base is 1 to 64 of A-Z a-z 0-9 - _";
+            self.refuse(&path("schedule.rest_base"), reason, "\"posts\", \"pages\", …");
         }
         self.range(&path("schedule.limit"), table.limit, 1, SCHEDULE_POSTS_MAX);
         for parameter in table.posts.keys() {

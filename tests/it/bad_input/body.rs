@@ -90,8 +90,8 @@ fn fields() -> Vec<Case> {
         event(115, &format!(r#""tags":[{}1]"#, "1,".repeat(299)), 422, "field_too_long"),
         event(115, &format!(r#""tags":["{}"]"#, "t".repeat(500)), 422, "field_too_long"),
         event(116, r#""site":"other""#, 422, "site_mismatch"),
-        // An address names a host, and a site's public host may differ from the one we reach it by.
-        event(116, r#""site":"https://evil.test/""#, 202, ""),
+        event(116, r#""site":"https://evil.test/""#, 422, "site_mismatch"),
+        event(116, r#""site":"https://wp.test/""#, 202, ""),
     ];
     let with_event =
         |name: &str| format!(r#"{{"event":"{name}","post_id":7,"idempotency_key":"KEY"}}"#);
@@ -114,9 +114,23 @@ fn fields() -> Vec<Case> {
         let body = format!(r#"{{"event":"post.updated","post_id":{id},"idempotency_key":"KEY"}}"#);
         cases.push(refused(112, id, body, 422, "invalid_event"));
     }
-    cases.push(event(117, r#""url":"https://evil.test/""#, 202, ""));
+    cases.push(event(117, r#""url":"https://wp.test/2026/a-post/""#, 202, ""));
+    // A site's public host may differ from the one we reach it by: without `hosts` it may be any.
+    for (row, members) in
+        [(116, r#""site":"https://evil.test/""#), (117, r#""url":"https://evil.test/""#)]
+    {
+        let hook = Hook::event(members).to("/webhooks/rotated");
+        cases.push(case(row, members, hook.bytes(), &[ACCEPTED], End::Stays));
+    }
     let long = format!("https://wp.test/{}", "a".repeat(5_000));
-    for url in ["javascript:alert(1)", "file:///etc/passwd", "https://user:pass@wp.test/", &long] {
+    for url in [
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "https://evil.test/",
+        "https://wp.test.evil.test/",
+        "https://user:pass@wp.test/",
+        &long,
+    ] {
         cases.push(event(117, &format!(r#""url":"{url}""#), 422, "invalid_url"));
     }
     for time in [

@@ -202,6 +202,7 @@ user = "copydesk"
 application_password = "env:NEWS_APP_PASSWORD"
 [sources.news]
 secrets = [{ id = "k1", value = "env:NEW_SECRET" }, { id = "k0", value = "env:OLD_SECRET" }]
+hosts = ["wp.test"]
 [sources.rotated]
 site = "news"
 secrets = [{ id = "k1", value = "env:NEW_SECRET" }]

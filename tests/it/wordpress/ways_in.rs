@@ -145,12 +145,79 @@ async fn posts_are_listed_by_filter_newest_first() {
     let posts: Vec<u64> =
         (0..3).map(|n| wordpress.publish(&format!("{word} number {n}."), "")).collect();
     let draft = wordpress.insert("draft", &format!("{word} draft."), "");
-    let list = wordpress.client().list_posts(&format!("search={word}"), 100).await.unwrap();
+    let list =
+        wordpress.client().list_posts("posts", &format!("search={word}"), 100).await.unwrap();
     let mut found = list.posts.clone();
     found.sort_unstable();
     assert_eq!(found, posts, "published posts only, not {draft}");
-    let two = wordpress.client().list_posts(&format!("search={word}"), 2).await.unwrap();
+    let two = wordpress.client().list_posts("posts", &format!("search={word}"), 2).await.unwrap();
     assert_eq!((two.posts.len(), two.total), (2, 3));
-    let wrong = wordpress.client().list_posts("categories=politics", 10).await.unwrap_err();
+    let page = wordpress.eval(
+        "echo wp_insert_post(['post_title' => 'A page', 'post_type' => 'page',
+            'post_status' => 'publish', 'post_content' => $args[0]]);",
+        &[&word],
+    );
+    let pages =
+        wordpress.client().list_posts("pages", &format!("search={word}"), 10).await.unwrap();
+    assert_eq!(pages.posts, [page.trim().parse::<u64>().unwrap()], "of a type, only its own");
+    let wrong =
+        wordpress.client().list_posts("posts", "categories=politics", 10).await.unwrap_err();
     assert_eq!(wrong.class, copydesk_core::failure::FailureClass::Terminal, "{wrong}");
+}
+
+/// Cron sources of the real program: at the next full minute the posts that a filter names come in,
+/// and pages by another, and their routes are run for each.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_brings_posts_in_and_its_route_is_run() {
+    let wordpress = WordPress::with_plugin().await;
+    let word = format!("schedule{}", std::process::id());
+    let text = |n: u64| format!("{} {word} has its number {n}.", super::FIRST.join(" "));
+    let posts: Vec<u64> = (0..3).map(|n| wordpress.publish(&text(n), "")).collect();
+    let other = wordpress.publish(&super::SECOND.join(" "), "");
+    let more = format!(
+        "[sources.nightly]\nscheme = \"schedule\"\nsite = \"news\"\n\
+         [sources.nightly.schedule]\ncron = \"* * * * *\"\nposts = {{ search = \"{word}\" }}\n\
+         [[routes]]\nname = \"nightly\"\nsource = \"nightly\"\nevents = [\"post.scheduled\"]\n\
+         enrich = [\"summary\"]\n\
+         [sources.pages]\nscheme = \"schedule\"\nsite = \"news\"\n\
+         [sources.pages.schedule]\ncron = \"* * * * *\"\nrest_base = \"pages\"\n\
+         posts = {{ search = \"{word}\" }}\n\
+         [enrichments.heading]\nrecipe = \"summary\"\nfield = \"title\"\n\
+         [[routes]]\nname = \"pages\"\nsource = \"pages\"\nevents = [\"post.scheduled\"]\n\
+         enrich = [\"heading\"]"
+    );
+    wordpress.eval(
+        "update_option('copydesk_settings', ['post_types' => ['post', 'page']]
+            + (array) get_option('copydesk_settings', []));",
+        &[],
+    );
+    let page = wordpress.eval(
+        "echo wp_insert_post(['post_title' => 'A page', 'post_type' => 'page',
+            'post_status' => 'publish', 'post_content' => $args[0]]);",
+        &[&text(9)],
+    );
+    let page: u64 = page.trim().parse().unwrap();
+    let mut node = wordpress.node_with("embedded", "auto", "", &more);
+    node.start().await;
+    eventually("every post has its excerpt", async || {
+        posts.iter().all(|post| !wordpress.excerpt(*post).is_empty()).then_some(())
+    })
+    .await;
+    node.quiet().await;
+    for post in &posts {
+        let journey = node.get(&format!("/posts/news/{post}")).await;
+        assert!(journey.to_string().contains("post.scheduled"), "{journey}");
+        // Another tick may have come meanwhile: its text was worked on before.
+        let ends = super::states(&node, *post).await;
+        assert_eq!(ends.iter().filter(|end| *end == "applied").count(), 1, "{ends:?}");
+    }
+    assert_eq!(wordpress.excerpt(other), "", "it is not in the list");
+    let ends = super::states(&node, page).await;
+    assert!(ends.contains(&"suggested".to_owned()), "a page, read by the plugin: {ends:?}");
+    let sources = node.get("/sources").await;
+    let rows = sources["rows"].as_array().unwrap();
+    let nightly = rows.iter().find(|row| row["source"] == "nightly").unwrap();
+    assert_eq!(nightly["schedule"]["done"], true, "{nightly}");
+    assert!(nightly["schedule"]["last_at"].is_i64(), "{nightly}");
+    assert!(node.stop().success());
 }
