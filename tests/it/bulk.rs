@@ -136,7 +136,10 @@ async fn a_hot_post_does_not_hold_up_quiet_ones() {
 async fn waiting_events_cost_no_memory_and_are_drained() {
     let events = 1_000 * u64::from(times());
     let (_ai, site, mut node) = room(33).await;
-    node.configure(|text| text.replace("[log]", "[limits]\nposts_busy_max = 200\n[log]"));
+    node.configure(|text| {
+        let text = text.replace("[http]", &format!("[http]\nbacklog_max = {}", 2 * events));
+        text.replace("[log]", "[limits]\nposts_busy_max = 200\n[log]")
+    });
     let url = format!("{}/webhooks/news", node.start().await);
     node.post("/holds", &json!({ "scope": "all", "reason": "a scenario" })).await;
     send(&url, (1..=events / 2).map(|post| (post, 1))).await;
