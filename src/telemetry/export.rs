@@ -159,6 +159,14 @@ impl SpanSink for Exported {
         self.tail.is_some()
     }
 
+    fn has_a_taker(&self) -> bool {
+        let pausing = self.trouble.is_pausing();
+        if pausing {
+            self.trouble.lose(1);
+        }
+        !pausing
+    }
+
     fn take(&self, span: Span) {
         if span.context.flags & 1 == 1 {
             self.export(span);

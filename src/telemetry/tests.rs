@@ -98,6 +98,19 @@ async fn what_finds_no_room_is_lost_counted_and_nobody_waits_for_it() {
 }
 
 #[tokio::test]
+async fn while_the_collector_is_left_alone_no_span_begins() {
+    let telemetry = Telemetry::build(&settings("http://127.0.0.1:9"), &Environment::default());
+    let telemetry = telemetry.unwrap();
+    let (actors, trouble) = (telemetry.actors(), &telemetry.spans.as_ref().unwrap().trouble);
+    trouble.failed(3, &"refused");
+    assert!(actors.open(Some(sender())).is_none());
+    assert_eq!(actors.begin(Some(sender())).1, Some(sender()), "the trace goes on without us");
+    assert_eq!(trouble.counts(), (1, 5));
+    trouble.worked();
+    assert!(actors.open(Some(sender())).is_some());
+}
+
+#[tokio::test]
 async fn spans_of_the_target_wait_with_the_events_own() {
     let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", hanging.local_addr().unwrap());

@@ -112,14 +112,14 @@ impl Telemetry {
         }
     }
 
-    /// Opens a span under another, now. `None` where nobody would take it: what follows then
-    /// carries on the parent's context.
+    /// Opens a span under another, now. `None` where nobody would take it, or nobody does at
+    /// present: what follows then carries on the parent's context.
     #[must_use]
     pub fn open(&self, parent: Option<TraceContext>) -> Option<Open> {
         let parent = parent?;
         let sink = self.0.spans.as_ref()?;
         let wanted = parent.flags & 1 == 1 || sink.decides_late();
-        wanted.then(|| Open::under(parent))
+        (wanted && sink.has_a_taker()).then(|| Open::under(parent))
     }
 
     /// Opens the first span of a new trace that follows from another's, as a link will say.

@@ -73,6 +73,9 @@ pub trait SpanSink: Send + Sync + fmt::Debug {
     /// Whether spans of traces that are not recorded are wanted, too, until it is known how the
     /// event ended.
     fn decides_late(&self) -> bool;
+    /// Whether a span that begins now has a chance to arrive. One that has none counts as lost,
+    /// and costs nothing more.
+    fn has_a_taker(&self) -> bool;
     /// Takes one.
     fn take(&self, span: Span);
 }
