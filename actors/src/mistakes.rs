@@ -34,6 +34,12 @@ pub(crate) enum Mistake {
     WallClockOrders,
     /// After a start, a run works on its event's own text, not on the one it recorded.
     TextOfTheEvent,
+    /// After a start, ends are told nobody that were still to be told.
+    ForgetOwed,
+    /// The notices of an end do not wait for those of the end before.
+    NoticesOvertake,
+    /// A notice that is put into the log once more has another id.
+    NoticeIdOfTheTry,
 }
 
 /// Whether this mistake is made at present: in a test, on its own thread.
@@ -67,7 +73,7 @@ pub(crate) mod tests {
         done
     }
 
-    pub(crate) const ALL: [Mistake; 14] = [
+    pub(crate) const ALL: [Mistake; 17] = [
         Mistake::AcceptUnknown,
         Mistake::ActBeforeAppend,
         Mistake::NoCondition,
@@ -82,5 +88,8 @@ pub(crate) mod tests {
         Mistake::KeyWithoutSite,
         Mistake::WallClockOrders,
         Mistake::TextOfTheEvent,
+        Mistake::ForgetOwed,
+        Mistake::NoticesOvertake,
+        Mistake::NoticeIdOfTheTry,
     ];
 }

@@ -219,7 +219,9 @@ impl Post {
             }
             self.trail.go_on(&self.start.world, &run, &self.intakes, tail);
         }
-        self.act(outstanding(&self.state), myself).await
+        let mut effects = outstanding(&self.state);
+        effects.retain(|e| !(matches!(e, Effect::Tell(_)) && makes(Mistake::ForgetOwed)));
+        self.act(effects, myself).await
     }
 
     /// Leaves the state to the post's next sequencer. A run at work is left to the log, which
@@ -509,10 +511,12 @@ impl Post {
         &mut self,
         myself: &ActorRef<SequencerMessage>,
     ) -> Result<(), ActorProcessingErr> {
-        if self.telling.is_some() {
+        let overtakes = makes(Mistake::NoticesOvertake);
+        if self.telling.is_some() && !overtakes {
             return Ok(());
         }
-        let Some(owed) = self.state.owed.front().cloned() else { return Ok(()) };
+        let owed = if overtakes { self.state.owed.back() } else { self.state.owed.front() };
+        let Some(owed) = owed.cloned() else { return Ok(()) };
         let notice = owed.notice;
         self.telling = Some(notice);
         let leading = self.leading_intake(owed.run).await?;

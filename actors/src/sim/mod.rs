@@ -9,6 +9,7 @@
 //! | `lab.rs`, `clock.rs` | dice, trace, crashes, time |
 //! | `log.rs` | the log behind a bad network, and the cache of snapshots |
 //! | `site.rs`, `service.rs`, `sender.rs` | WordPress with the plugin's fence, the AI service, the senders |
+//! | `subscriber.rs` | who is told how events end, in a third of the worlds |
 //! | `check.rs` | the history checker |
 //!
 //! `COPYDESK_SIM_SECONDS` is for how long seeds are tried (15 without it), `COPYDESK_SIM_FIRST` the
@@ -23,6 +24,7 @@ mod plan;
 mod sender;
 mod service;
 mod site;
+mod subscriber;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,6 +48,7 @@ use self::plan::{Plan, SITES};
 use self::sender::{Outbox, SECRET, send_all};
 use self::service::Service;
 use self::site::{Connection, Line, WordPress};
+use self::subscriber::Subscriber;
 use crate::EnrichmentSettings;
 use crate::enrichment::recipe::Recipe;
 use crate::enrichment::{EnrichmentArguments, Limits};
@@ -79,6 +82,7 @@ struct World {
     snapshots: Arc<Cache>,
     service: Arc<Service>,
     site: Arc<WordPress>,
+    subscriber: Arc<Subscriber>,
     outbox: Arc<Outbox>,
     posts: Vec<PostKey>,
 }
@@ -115,6 +119,7 @@ impl World {
             snapshots: Arc::new(Cache::new(Arc::clone(&lab), network.inner().clone())),
             service: Arc::new(Service::new(Arc::clone(&lab), network.inner().clone())),
             site: Arc::default(),
+            subscriber: Arc::new(Subscriber::new(Arc::clone(&lab))),
             outbox: Arc::new(Outbox::new(&lab, &posts)),
             lab,
             network,
@@ -209,7 +214,10 @@ async fn until_quiet(world: &World) {
     });
     while outside.join_next().await.is_some() {}
     let mut pause = Duration::from_millis(500);
-    while !(world.outbox.all_accepted() && check::all_ended(world.network.inner()).await) {
+    while !(world.outbox.all_accepted()
+        && check::all_ended(world.network.inner()).await
+        && subscriber::all_told(world).await)
+    {
         // Looking costs more the longer it takes; a world that is stuck is stuck for hours.
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(60));
@@ -285,7 +293,7 @@ async fn settings(world: &World) -> Settings {
         fallbacks: HashMap::new(),
         sites: Vec::new(),
         schedules: Vec::new(),
-        subscribers: Vec::new(),
+        subscribers: world.subscriber.settings(),
         outbound: Rules::trusting(),
         subscriber_key: [7; 32],
         stand_ins,

@@ -33,6 +33,8 @@ pub(super) struct Plan {
     pub(super) people: u64,
     /// Jumps of the wall clock, in milliseconds.
     pub(super) jumps_ms: Vec<i64>,
+    /// Whether a subscriber is told how events end.
+    pub(super) told: bool,
 }
 
 impl Plan {
@@ -55,6 +57,8 @@ impl Plan {
             crashes: (0..crashes).map(|_| dice.random_range(1..150)).collect(),
             people: dice.random_range(0..3),
             jumps_ms: (0..jumps).map(|_| minutes(&mut dice)).collect(),
+            // Not by the dice: seeds that found something before there were subscribers stay as they were.
+            told: seed % 3 == 1,
         }
     }
 
@@ -73,6 +77,7 @@ impl Plan {
             crashes: Vec::new(),
             people: 0,
             jumps_ms: Vec::new(),
+            told: false,
         }
     }
 

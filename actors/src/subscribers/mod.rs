@@ -30,5 +30,7 @@ pub use book::{Added, BookError, Key};
 pub use member::{Attempt, Member, Ping, Settings, Standing};
 pub use notice::{Parcel, id_of};
 pub(crate) use notice::{plans, tell};
+#[cfg(test)]
+pub(crate) use outlet::TestOutlet;
 pub use outlet::{Outlet, OutletError, Way};
 pub use roster::Roster;
