@@ -1,7 +1,10 @@
-//! Places at which a test lets the built program die, without unwinding and without a word.
+//! Places at which a test lets the built program die, without unwinding and without a word; and a
+//! disk that a test makes slow.
 //!
-//! `EVENTLOG_CRASH_AT=sequencer.appended:3` is the third time that place is passed. Only programs
-//! built with the feature `testing` look at it: in what is shipped, a place is nothing.
+//! `EVENTLOG_CRASH_AT=sequencer.appended:3` is the third time that place is passed.
+//! `EVENTLOG_SYNC_MS_IN=/tmp/ms` is a file that says how many milliseconds longer each sync of the
+//! embedded log takes, from one to the next. Only programs built with the feature `testing` look at
+//! either: in what is shipped, a place is nothing.
 
 /// Dies here, when this is the time for it.
 #[inline]
@@ -10,6 +13,13 @@ pub fn crash_point(place: &str) {
     chosen::passing(place);
     #[cfg(not(feature = "testing"))]
     let _ = place;
+}
+
+/// The disk takes this much longer to sync, when a test wants it so.
+#[inline]
+pub(crate) fn slow_sync() {
+    #[cfg(feature = "testing")]
+    chosen::syncing();
 }
 
 /// Whether a test has this process work without leases (`EVENTLOG_LEASES=off`): order and one history
@@ -21,8 +31,19 @@ pub fn leases_off() -> bool {
 
 #[cfg(feature = "testing")]
 mod chosen {
+    use std::ffi::OsString;
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    static SYNC_MS_IN: LazyLock<Option<OsString>> =
+        LazyLock::new(|| std::env::var_os("EVENTLOG_SYNC_MS_IN"));
+
+    pub(super) fn syncing() {
+        let Some(file) = &*SYNC_MS_IN else { return };
+        let ms = std::fs::read_to_string(file).ok().and_then(|ms| ms.trim().parse().ok());
+        std::thread::sleep(Duration::from_millis(ms.unwrap_or(0)));
+    }
 
     static CHOSEN: LazyLock<Option<(String, AtomicU64)>> = LazyLock::new(|| {
         let text = std::env::var("EVENTLOG_CRASH_AT").ok()?;

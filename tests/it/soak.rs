@@ -2,8 +2,8 @@
 //! (without it: each kind once), and a check of everything at the end. `scripts/soak` runs it long.
 //!
 //! The kinds: killed, asked to stop, dead at a place in the code; snapshots deleted, cut or
-//! flipped; a disk without room; a crowd of half-open clients; and a copy of the log with a flipped
-//! bit, which must be refused or be as good as before.
+//! flipped; a disk without room, and a slow one; a crowd of half-open clients; and a copy of the log
+//! with a flipped bit, which must be refused or be as good as before.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -16,12 +16,12 @@ use tokio::net::TcpStream;
 use crate::crash::{ABORTED, EMBEDDED_PLACES, PLACES};
 use crate::pipeline::{all_is_well, node_between};
 use crate::support::ai::Ai;
-use crate::support::disk::SmallDisk;
+use crate::support::disk::{SlowDisk, SmallDisk};
 use crate::support::load::{Load, Plan};
 use crate::support::node::{Node, SECRET};
 use crate::support::sender::{Sender, update};
 use crate::support::site::Site;
-use crate::support::{Random, eventually, now_ms};
+use crate::support::{Random, eventually, figure, now_ms};
 
 /// The node's memory, whatever happens: twice what it takes with 100,000 events waiting.
 const RESIDENT_MB_MAX: f64 = 512.0;
@@ -41,11 +41,12 @@ enum Fault {
     SnapshotsCut,
     SnapshotsFlipped,
     DiskFull,
+    DiskSlow,
     Crowded,
     CopyFlipped,
 }
 
-const FAULTS: [Fault; 9] = [
+const FAULTS: [Fault; 10] = [
     Fault::Killed,
     Fault::Stopped,
     Fault::Crashed,
@@ -53,13 +54,20 @@ const FAULTS: [Fault; 9] = [
     Fault::SnapshotsCut,
     Fault::SnapshotsFlipped,
     Fault::DiskFull,
+    Fault::DiskSlow,
     Fault::Crowded,
     Fault::CopyFlipped,
 ];
 
+/// How much longer a sync takes on a slow disk: so that senders feel it, and so that the ingress has
+/// given up before it is done.
+const SLOW: Duration = Duration::from_millis(300);
+const STUCK: Duration = Duration::from_secs(6);
+
 struct Soak {
     node: Node,
     disk: SmallDisk,
+    pace: SlowDisk,
     random: Random,
     url: String,
     done: BTreeMap<Fault, u32>,
@@ -78,11 +86,13 @@ async fn one_fault_after_the_other_loses_nothing() {
         .map_or_else(|_| now_ms().unsigned_abs(), |text| text.parse().unwrap());
     let (ai, site) =
         (Ai::start(5, Duration::from_millis(5), seed).await, Site::start(5, seed).await);
-    let node = node_between("embedded", &site, &ai);
+    let mut node = node_between("embedded", &site, &ai);
     let disk = SmallDisk::mount(&node, ROOMY);
+    let pace = SlowDisk::beside(&mut node);
     let mut soak = Soak {
         node,
         disk,
+        pace,
         random: Random::new(seed),
         url: String::new(),
         done: BTreeMap::new(),
@@ -102,7 +112,7 @@ async fn one_fault_after_the_other_loses_nothing() {
         tokio::time::sleep(pause + soak.starts.last().copied().unwrap_or_default()).await;
         soak.inject(fault, &load).await;
         if faults.is_empty() && Instant::now() < until {
-            faults.push(FAULTS[usize::try_from(soak.random.below(9)).unwrap()]);
+            faults.push(FAULTS[usize::try_from(soak.random.below(FAULTS.len() as u64)).unwrap()]);
         }
     }
     let sent = load.stop().await;
@@ -140,6 +150,7 @@ impl Soak {
                 self.flip_a_bit(&files);
             }
             Fault::DiskFull => return self.fill_the_disk().await,
+            Fault::DiskSlow => return self.slow_the_disk().await,
             Fault::Crowded => return self.crowd().await,
             Fault::CopyFlipped => {
                 self.node.kill();
@@ -211,6 +222,18 @@ impl Soak {
         .await;
     }
 
+    /// Webhooks are taken, late; then refused; then taken as before.
+    async fn slow_the_disk(&mut self) {
+        self.pace.syncs_take(SLOW);
+        self.until_answered(202).await;
+        self.look();
+        self.pace.syncs_take(STUCK);
+        self.until_answered(503).await;
+        self.look();
+        self.pace.syncs_take(Duration::ZERO);
+        self.until_answered(202).await;
+    }
+
     async fn crowd(&self) {
         let address = self.url.strip_prefix("http://").unwrap();
         let mut crowd = Vec::new();
@@ -276,6 +299,59 @@ impl Soak {
             self.resident_mb
         );
     }
+}
+
+/// A disk that gets slow and then all but stands still: what waits is bounded by refusals, and what
+/// was accepted is done when the disk is itself again.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_a_slow_disk_senders_are_refused_before_memory_grows() {
+    let (ai, site) = (Ai::start(0, Duration::ZERO, 7).await, Site::start(0, 7).await);
+    let mut node = node_between("embedded", &site, &ai);
+    node.configure(|text| text.replace("[http]\n", "[http]\nbacklog_max = 12\n"));
+    let pace = SlowDisk::beside(&mut node);
+    let url = node.start().await;
+    let plan = |after_post| {
+        let (posts, pause, seed) = (64, Duration::from_millis(50), 7);
+        Plan { after_post, posts, updates: u64::MAX, pause, seed }
+    };
+    let load = Load::start(url.clone(), plan(0));
+    let written = async |more: usize| {
+        let before = site.history().len();
+        eventually("more is written", async || {
+            (site.history().len() >= before + more).then_some(())
+        })
+        .await;
+    };
+    written(100).await;
+    let usual = node.usage();
+    pace.syncs_take(SLOW);
+    written(50).await;
+    let slow = load.stop().await;
+    assert!(slow.refused.contains_key(&429), "12 may wait, and no more: {:?}", slow.refused);
+
+    pace.syncs_take(STUCK);
+    let load = Load::start(url, plan(64));
+    let began = Instant::now();
+    // Two syncs, in which the ingress gives up on everybody at least once.
+    eventually("the disk stood still", async || (began.elapsed() > 2 * STUCK).then_some(())).await;
+    let stuck_mb = node.usage().peak_mb;
+    pace.syncs_take(Duration::ZERO);
+    written(100).await;
+    let mut sent = load.stop().await;
+    assert!(sent.refused.contains_key(&503), "nobody waits for ever: {:?}", sent.refused);
+    assert!(stuck_mb < usual.peak_mb + 64.0, "{:.0} MB, then {stuck_mb:.0} MB", usual.peak_mb);
+    sent.accepted.extend(slow.accepted);
+    sent.newest.extend(slow.newest);
+    node.quiet().await;
+    all_is_well(&mut node, &sent, &site.history(), &ai).await;
+    figure(&format!(
+        "{} events accepted; told to come again: {:?} while each sync took {SLOW:?}, {:?} while it \
+         took {STUCK:?}; memory {:.0} MB, {stuck_mb:.0} MB at its peak",
+        sent.accepted.len(),
+        slow.refused,
+        sent.refused,
+        usual.resident_mb
+    ));
 }
 
 /// Every file in a folder and below.

@@ -256,16 +256,12 @@ impl Partitions {
         Sequence(self.place(partition).since.load(Ordering::Acquire))
     }
 
-    /// Counts an intake record that this node just stored. Where nodes share the partitions, the one
-    /// that works on it counts it when it reads it.
-    pub(crate) fn stored(&self, partition: Partition, at: Sequence) {
-        if self.leased {
-            let mut unread = self.unread();
-            if at > unread.read_to {
-                unread.stored.insert(at);
-            }
-        } else if at > self.since(partition) {
-            self.add_backlog(partition, 1);
+    /// Counts an intake record that this node just stored, until it is read: whoever works on it
+    /// counts it then, also one whose append was answered too late or never.
+    pub(crate) fn stored(&self, at: Sequence) {
+        let mut unread = self.unread();
+        if at > unread.read_to {
+            unread.stored.insert(at);
         }
     }
 

@@ -59,16 +59,29 @@ async fn is_clean(log: &MemoryLog) {
 #[test]
 fn what_another_node_works_on_waits_until_it_is_read_back_in_either_order() {
     let partitions = Partitions::leased();
-    partitions.stored(7, Sequence(3));
-    partitions.stored(8, Sequence(5));
+    partitions.stored(Sequence(3));
+    partitions.stored(Sequence(5));
     assert_eq!(partitions.backlog(), 2, "two are stored and not read back");
     partitions.read_back(7, Sequence(3));
     assert_eq!(partitions.backlog(), 1);
     // The reader was quicker than the answer to the append, and the idle node looked in between.
     partitions.read_back(8, Sequence(6));
     partitions.nothing_waits();
-    partitions.stored(8, Sequence(6));
+    partitions.stored(Sequence(6));
     assert_eq!(partitions.backlog(), 0, "all has been read");
+}
+
+#[test]
+fn an_event_whose_append_was_never_answered_counts_while_it_waits() {
+    let partitions = Partitions::all();
+    partitions.looked_through(7, Sequence(2), 0, 0);
+    // The sender was answered 503; the record is there all the same, and later it ends.
+    partitions.read_back(7, Sequence(3));
+    assert_eq!(partitions.backlog(), 1);
+    partitions.add_backlog(7, -1);
+    partitions.stored(Sequence(4));
+    partitions.read_back(7, Sequence(4));
+    assert_eq!(partitions.backlog(), 1, "the next one counts in full");
 }
 
 #[tokio::test(flavor = "multi_thread")]

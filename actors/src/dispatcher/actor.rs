@@ -205,10 +205,7 @@ impl State {
     ) -> Result<(), ActorProcessingErr> {
         let partitions = &self.world.partitions;
         let is_notice = post_of(&record.subject).is_some_and(|key| key.subscriber().is_some());
-        if partitions.are_leased()
-            && !is_notice
-            && let Some(partition) = partition_in(&record.subject)
-        {
+        if !is_notice && let Some(partition) = partition_in(&record.subject) {
             partitions.read_back(partition, record.sequence);
         }
         if self.stalled.is_empty() {

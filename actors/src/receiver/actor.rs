@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::message::{Receipt, ReceiverMessage};
 use super::publishing::Publishing;
 use crate::World;
-use crate::records::{Intake, Replay, Subjects, partition_of};
+use crate::records::{Intake, Replay, Subjects};
 use crate::telemetry::Mailbox;
 
 /// The actor; its state is [`Admission`].
@@ -82,7 +82,7 @@ async fn store(world: &World, webhook: VerifiedWebhook) -> Result<Receipt, Refus
     publishing.end(world, &intake, appended.as_ref().ok().and_then(|a| a.as_ref().ok()));
     match appended {
         Ok(Ok(Appended::Stored(position))) => {
-            world.partitions.stored(partition_of(&key), position);
+            world.partitions.stored(position);
             Ok(Receipt { event_id: intake.event_id, duplicate: false, position })
         }
         Ok(Ok(Appended::Duplicate(first))) => duplicate(world, &key, &intake, first).await,

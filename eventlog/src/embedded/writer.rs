@@ -21,6 +21,7 @@ use super::settings::{
 use super::store::{Store, block_of, split_subject_key, subject_key, trimmed_key, unreadable};
 use super::watchdog::Watchdog;
 use super::window::Window;
+use crate::crash::slow_sync;
 use crate::memory::wall_clock_ms;
 use crate::{AppendError, Appended, NewRecord, ReadError, Sequence, Subject, crash_point};
 
@@ -122,7 +123,11 @@ impl Writer {
         }
         if !batch.values.is_empty() {
             crash_point("log.decided");
-            if let Err(e) = self.watchdog.during(|| write.commit()) {
+            let committed = self.watchdog.during(|| {
+                slow_sync();
+                write.commit()
+            });
+            if let Err(e) = committed {
                 let reason = format!("writing failed: {e}");
                 answer_all(decided, |_| Err(AppendError::Unknown(reason.clone())));
                 return Err(reason);

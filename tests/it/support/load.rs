@@ -39,6 +39,8 @@ pub(crate) struct Sent {
     pub(crate) newest: BTreeMap<u64, u64>,
     /// When each version of a post was accepted first.
     pub(crate) accepted_at: BTreeMap<(u64, u64), Instant>,
+    /// How often a status told a sender to come again.
+    pub(crate) refused: BTreeMap<u16, u64>,
 }
 
 /// Senders at work.
@@ -86,6 +88,9 @@ impl Load {
             all.accepted.extend(share.accepted);
             all.newest.extend(share.newest);
             all.accepted_at.extend(share.accepted_at);
+            for (status, count) in share.refused {
+                *all.refused.entry(status).or_default() += count;
+            }
         }
         all
     }
@@ -125,7 +130,8 @@ async fn send_share(
         let body = update(post, version, &key);
         let copies = if random.percent(20) { 2 } else { 1 };
         for _ in 0..copies {
-            sent.accepted.insert(until_accepted(&honest, &address, &body).await);
+            let id = until_accepted(&honest, &address, &body, &mut sent.refused).await;
+            sent.accepted.insert(id);
             sent.accepted_at.entry((post, version)).or_insert_with(Instant::now);
         }
         sent.newest.insert(post, version);
@@ -142,10 +148,20 @@ async fn send_share(
 }
 
 /// As a good sender does: the same key and body again until a 202.
-async fn until_accepted(sender: &Sender, address: &impl Fn() -> String, body: &Value) -> String {
+async fn until_accepted(
+    sender: &Sender,
+    address: &impl Fn() -> String,
+    body: &Value,
+    refused: &mut BTreeMap<u16, u64>,
+) -> String {
+    let refused = Mutex::new(refused);
     eventually("an event is accepted", async || match sender.send(&address(), body).await {
         Some((202, answer)) => Some(answer["event_id"].as_str().unwrap().to_owned()),
-        Some((429 | 503, _)) | None => None,
+        Some((status @ (429 | 503), _)) => {
+            *refused.lock().unwrap().entry(status).or_default() += 1;
+            None
+        }
+        None => None,
         Some((status, answer)) => panic!("refused with {status}: {answer}"),
     })
     .await

@@ -11,7 +11,7 @@ use super::{Job, JobOutcome, JobResult, JobVerb};
 use crate::World;
 use crate::desk::erase::{EraseError, erase, is_considered};
 use crate::desk::{Desk, OperateError};
-use crate::records::{Intake, Replay, Subjects, partition_of};
+use crate::records::{Intake, Replay, Subjects};
 use crate::sequencer::Operation;
 
 /// Rounds of dropping in one post: each frees room for as many events as a post may queue.
@@ -160,7 +160,7 @@ async fn replay(desk: &Desk, job: &Job, post: &PostKey) -> Acted {
         Ok(Appended::Stored(at)) => {
             // Notices are no backlog.
             if post.subscriber().is_none() {
-                world.partitions.stored(partition_of(post), at);
+                world.partitions.stored(at);
             }
             Ok(true)
         }
