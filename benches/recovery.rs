@@ -86,8 +86,8 @@ async fn run() {
     let verified = node.run(&["verify"]);
     let said = String::from_utf8_lossy(&verified.stderr).into_owned();
     assert!(verified.status.success(), "verify: {said}");
-    println!("verified in {:.1} s", began.elapsed().as_secs_f64());
-    let peak_mb = node.usage().peak_mb;
+    let (seconds, peak_mb) = (began.elapsed().as_secs_f64(), node.usage().peak_mb);
+    println!("verified in {seconds:.1} s, {peak_mb:.0} MB at the peak");
     assert!(peak_mb < PEAK_MB_MAX, "I17: {peak_mb:.0} MB while the log is verified");
     assert!(node.stop().success(), "the node ends in order");
 }

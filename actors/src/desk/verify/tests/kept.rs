@@ -81,7 +81,7 @@ fn a_hole_right_before_a_checkpoint_is_a_trim_and_any_other_is_a_loss() {
             false => sequence == *hole,
         };
         records.iter().filter(|r| !missing(r.sequence.0)).for_each(|record| audit.see(record));
-        let found = audit.finish().violations;
+        let found = audit.finish().report.violations;
         assert_eq!(found.is_empty(), *hole < checkpoint, "a hole at {hole}: {found:?}");
     }
 }

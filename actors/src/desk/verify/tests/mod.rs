@@ -133,7 +133,7 @@ fn records_that_repeat_or_go_back_are_found() {
     let mut audit = Audit::default();
     records.iter().for_each(|record| audit.see(record));
     audit.see(&Record { subject: Subject::new("cd.desk.holds").unwrap(), ..records[0].clone() });
-    let found = audit.finish().violations;
+    let found = audit.finish().report.violations;
     let rules: Vec<_> = found.iter().map(|v| (v.rule, v.post.is_none(), v.position)).collect();
     assert_eq!(rules, [("log_order", true, 1)]);
 }
