@@ -102,7 +102,7 @@ fn forms(token: &str) -> Vec<Vec<u8>> {
     vec![token.as_bytes()[3..].to_vec(), base64(token.as_bytes()), base64(&bits), bits]
 }
 
-fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

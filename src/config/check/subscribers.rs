@@ -82,6 +82,18 @@ mod tests {
     use crate::config::{Environment, Loaded};
 
     #[test]
+    fn the_examples_of_the_document_can_be_pasted() {
+        let text = include_str!("../../../docs/subscribers.md");
+        let examples = text.split("```toml\n").skip(1);
+        let all: Vec<&str> = examples.filter_map(|rest| rest.split("```").next()).collect();
+        assert_eq!(all.len(), 2);
+        let config = Loaded::parse("copydesk.toml", all.join("\n"), &Environment::default());
+        let names = config.map(|loaded| loaded.config.subscribers.into_keys());
+        let names = names.map(|names| names.map(|name| name.to_string()).collect::<Vec<_>>());
+        assert!(names.is_ok_and(|names| names == ["bus", "crm", "files", "lake"]));
+    }
+
+    #[test]
     fn a_subscriber_has_one_way_that_can_be_used() {
         let parse = |table: &str| {
             let text = format!("[subscribers.a]\n{table}");

@@ -1,7 +1,9 @@
 //! Subscribers of the real program: the receiver of `docs/subscribers.md`, which verifies with the
 //! official library, a node that dies at every place where a notice is on its way, and two nodes of
-//! which one is killed; `sinks`: the same notices in files and messages.
+//! which one is killed; `sinks`: the same notices in files and messages; `added`: a subscriber's life
+//! from the command line.
 
+mod added;
 mod sinks;
 
 use std::collections::{BTreeMap, BTreeSet};
