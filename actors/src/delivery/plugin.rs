@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use copydesk_core::content::{FieldValue, FieldWrite, Mode, PostText};
+use copydesk_core::content::{Field, FieldValue, FieldWrite, Mode, PostText};
 use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_proto::{ContentHash, PostId, PostKey, Timestamp};
 use http::{Method, StatusCode};
@@ -21,6 +21,7 @@ use super::client::{SiteClient, write_headers};
 use super::core_rest::is_gone;
 use super::ingest::{current_of, item_of, stored_whole};
 use super::message::{PostStatus, Read, ReadPost, Write, WriteOutcome};
+use super::plan::text_of;
 use super::site::DeliveryKind;
 use super::transport::{ANSWER_BYTES_MAX, Place, READ_BYTES_MAX, Reply, Request};
 use super::{comment, exchange, fault};
@@ -319,9 +320,11 @@ fn apply_field<'w>(write: &'w Write, field: &FieldWrite) -> ApplyField<'w> {
     let made = write.made.iter().find(|made| made.field == field.field);
     ApplyField {
         field: field.field.to_string(),
-        value: match &field.value {
-            FieldValue::Text(text) => json!(text),
-            FieldValue::List(items) => json!(items),
+        value: match (&field.field, &field.value) {
+            (Field::Tags | Field::Categories, FieldValue::List(items)) => json!(items),
+            // Of several ideas the first is suggested; all of them stand in the answer.
+            (Field::Title, FieldValue::List(items)) => json!(items.first()),
+            (_, value) => json!(text_of(value)),
         },
         mode: match field.mode {
             Mode::Suggest => "suggest",

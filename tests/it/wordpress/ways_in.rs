@@ -182,9 +182,9 @@ async fn a_schedule_brings_posts_in_and_its_route_is_run() {
          [sources.pages]\nscheme = \"schedule\"\nsite = \"news\"\n\
          [sources.pages.schedule]\ncron = \"* * * * *\"\nrest_base = \"pages\"\n\
          posts = {{ search = \"{word}\" }}\n\
-         [enrichments.heading]\nrecipe = \"summary\"\nfield = \"title\"\n\
+         [enrichments.titles]\n\
          [[routes]]\nname = \"pages\"\nsource = \"pages\"\nevents = [\"post.scheduled\"]\n\
-         enrich = [\"heading\"]"
+         enrich = [\"titles\"]"
     );
     wordpress.eval(
         "update_option('copydesk_settings', ['post_types' => ['post', 'page']]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use copydesk_core::content::{Field, FieldWrite, Mode, PostText};
+use copydesk_core::content::{Field, FieldValue, FieldWrite, Mode, PostText};
 use copydesk_core::failure::FailureClass;
 use copydesk_proto::{ContentHash, PostId, PostKey, Timestamp};
 use serde_json::{Value, json};
@@ -91,7 +91,8 @@ async fn a_write_carries_its_fence_its_bases_and_who_made_it() {
         "tags": {"outcome": "kept", "reason": "no_such_term"},
     });
     let stub = Stub::start(move |_| Answer::json(200, applied("applied", fields.clone()))).await;
-    let title = FieldWrite { mode: Mode::Suggest, ..text(Field::Title, "Idea") };
+    let ideas = FieldValue::List(vec!["Idea".to_owned(), "Another".to_owned()]);
+    let title = FieldWrite { mode: Mode::Suggest, value: ideas, ..text(Field::Title, "") };
     let ours = FieldWrite { base: Some(hash("Before")), ..excerpt("Ours") };
     let request = Write {
         input_hash: Some(hash("input")),
