@@ -1,5 +1,6 @@
 //! The fuzz targets on a stable compiler: each takes its committed corpus, every beginning of each
-//! file, and some thousand files with a few bytes changed. `scripts/soak` fuzzes for longer.
+//! file, and some thousand files with a few bytes changed. `cargo +nightly fuzz run TARGET` lets the
+//! fuzzer loose on them.
 
 #[path = "../../fuzz/src/lib.rs"]
 #[expect(unreachable_pub, reason = "it is a library of its own for the fuzzer")]
@@ -12,16 +13,23 @@ use crate::support::Random;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 9] = [
+const TARGETS: [(&str, Target); 16] = [
+    ("ai_answer", targets::ai_answer),
     ("archive", targets::archive),
     ("decision", targets::decision),
+    ("fold", targets::fold),
+    ("ingress", targets::ingress),
     ("intake", targets::intake),
+    ("matcher", targets::matcher),
     ("payload", targets::payload),
     ("retry_after", targets::retry_after_of),
+    ("roster", targets::roster),
     ("sanitise", targets::sanitise),
     ("signature", targets::signature),
     ("state", targets::state),
     ("subject", targets::subject),
+    ("timestamp", targets::timestamp),
+    ("url", targets::url),
 ];
 
 /// Of each file; the whole takes seconds.
