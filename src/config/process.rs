@@ -187,6 +187,8 @@ pub struct Limits {
     pub posts_busy_max: usize,
     /// Posts at rest that are kept in memory for their next event.
     pub posts_idle_max: usize,
+    /// AI calls that one post may ask for in an hour; more wait for the next one.
+    pub calls_per_post_hour: u32,
     /// How long a service or site that keeps failing is left alone before one probe.
     #[serde(deserialize_with = "duration")]
     pub breaker_open: Duration,
@@ -198,6 +200,8 @@ impl Default for Limits {
         Self {
             posts_busy_max: 2_000,
             posts_idle_max: 1_000,
+            // A busy live blog makes about 60; a loop makes more.
+            calls_per_post_hour: 600,
             breaker_open: Duration::from_millis(BREAKER_OPEN_MS),
         }
     }

@@ -52,9 +52,6 @@ const WRITE_TRIES: RetryPolicy = RetryPolicy { attempts_max: 12, base_ms: 500, c
 /// A service that is simply not there for a day has been noticed by someone.
 const UNAVAILABLE_MAX_MS: u64 = 24 * 3_600_000;
 
-/// AI calls one post may ask for in an hour. A busy live blog makes about 60; a loop makes more.
-const ASKS_PER_HOUR_MAX: u32 = 600;
-
 /// Everything a node needs, from a checked configuration.
 ///
 /// # Errors
@@ -93,7 +90,7 @@ pub fn node_settings(
             enrich: ENRICH_TRIES,
             write: WRITE_TRIES,
             unavailable_max_ms: UNAVAILABLE_MAX_MS,
-            asks_per_hour_max: ASKS_PER_HOUR_MAX,
+            asks_per_hour_max: config.limits.calls_per_post_hour,
         },
         bounds: Bounds {
             posts_busy_max: config.limits.posts_busy_max,

@@ -106,6 +106,8 @@ impl Check<'_> {
         }
         self.range("limits.posts_busy_max", config.limits.posts_busy_max, 1, 1_000_000);
         self.range("limits.posts_idle_max", config.limits.posts_idle_max, 0, 1_000_000);
+        let calls = config.limits.calls_per_post_hour;
+        self.range("limits.calls_per_post_hour", calls, 1, u32::MAX);
         self.range("retention.days", config.retention.days, 1, 3_650);
         self.log();
     }
