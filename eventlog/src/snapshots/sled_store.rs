@@ -8,7 +8,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tracing::warn;
@@ -23,6 +23,13 @@ const BYTES_FROM: usize = 17;
 
 /// Memory for pages; sled's own default is 1 GiB.
 const CACHE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// What sled's error says when its lock is held.
+const LOCKED: &str = "could not acquire lock";
+
+/// How long sled may take to give its lock back, and how often that is looked at.
+const UNLOCK_MAX: Duration = Duration::from_secs(5);
+const UNLOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Broken folders kept for who wants to look; older ones are removed, lest they fill the disk.
 const BAD_FOLDERS_MAX: usize = 2;
@@ -65,7 +72,7 @@ impl SledSnapshots {
             reason,
         };
         let lock = lock(folder)?;
-        let opened = open_sled(folder).or_else(|reason| {
+        let opened = open_unlocked(folder).or_else(|reason| {
             let bad = put_aside(folder).map_err(|e| format!("{reason}; {e}"))?;
             warn!(reason, bad = %bad.display(), "the snapshots are put aside, states are read anew");
             open_sled(folder)
@@ -154,6 +161,20 @@ fn decode(key: &[u8], value: &[u8]) -> Option<Snapshot> {
 
 fn checksum(key: &[u8], value: &[u8]) -> u64 {
     xxh3_64_with_seed(value.get(CHECKED_FROM..).unwrap_or_default(), xxh3_64(key))
+}
+
+/// The lock beside the folder is ours, so sled's own can only be one of this process that sled has not
+/// given back yet: a store that was dropped lives on in sled's threads for a moment.
+fn open_unlocked(folder: &Path) -> Result<sled::Db, String> {
+    let began = Instant::now();
+    loop {
+        match open_sled(folder) {
+            Err(reason) if reason.contains(LOCKED) && began.elapsed() < UNLOCK_MAX => {
+                std::thread::sleep(UNLOCK_PAUSE);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 fn open_sled(folder: &Path) -> Result<sled::Db, String> {
