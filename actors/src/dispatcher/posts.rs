@@ -1,6 +1,6 @@
 //! Which posts are busy, idle, parked or ready. Plain bookkeeping, no actors and no clock.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use copydesk_core::fair::FairQueue;
 use copydesk_core::post::Lane;
@@ -16,8 +16,7 @@ pub(super) struct Shelf {
     hours: BTreeSet<(Timestamp, PostKey)>,
     /// Ready to go on; parties take turns, live work first.
     ready: FairQueue<PostKey, Party>,
-    queued: HashSet<PostKey>,
-    /// How many of them are notices.
+    posts_queued: usize,
     notices_queued: usize,
 }
 
@@ -50,6 +49,8 @@ struct Parked {
     behind: Option<Sequence>,
     until: Option<Timestamp>,
     lane: Lane,
+    /// Its key is in `ready`. A key there of a post that is not queued is out of date.
+    is_queued: bool,
 }
 
 impl Shelf {
@@ -65,17 +66,17 @@ impl Shelf {
         if let Some(until) = until {
             self.hours.insert((until, key.clone()));
         }
-        self.parked.insert(key, Parked { behind, until, lane });
+        self.parked.insert(key, Parked { behind, until, lane, is_queued: false });
     }
 
     /// Takes a post off the shelf; `Some` when it was there, with what it is behind.
     pub(super) fn take(&mut self, key: &PostKey) -> Option<Option<Sequence>> {
-        let Parked { behind, until, lane: _ } = self.parked.remove(key)?;
+        let Parked { behind, until, lane: _, is_queued } = self.parked.remove(key)?;
         if let Some(until) = until {
             self.hours.remove(&(until, key.clone()));
         }
-        if self.queued.remove(key) {
-            self.notices_queued -= usize::from(key.subscriber().is_some());
+        if is_queued {
+            *self.queued(key) -= 1;
         }
         Some(behind)
     }
@@ -119,20 +120,26 @@ impl Shelf {
     }
 
     fn queue(&mut self, key: PostKey) {
-        let lane = self.parked.get(&key).map_or(Lane::Live, |parked| parked.lane);
-        if self.queued.insert(key.clone()) {
-            self.notices_queued += usize::from(key.subscriber().is_some());
-            self.ready.push(&Party::of(&key), lane, key);
+        let Some(parked) = self.parked.get_mut(&key) else { return };
+        if std::mem::replace(&mut parked.is_queued, true) {
+            return;
         }
+        let lane = parked.lane;
+        *self.queued(&key) += 1;
+        self.ready.push(&Party::of(&key), lane, key);
+    }
+
+    /// How many such are queued.
+    fn queued(&mut self, key: &PostKey) -> &mut usize {
+        if key.subscriber().is_none() { &mut self.posts_queued } else { &mut self.notices_queued }
     }
 
     /// The next ready post that is still on the shelf, of the parties that may have another.
     pub(super) fn next_ready(&mut self, may: impl Fn(&Party) -> bool) -> Option<Ready> {
         while let Some(key) = self.ready.pop_of(&may) {
-            if !self.queued.contains(&key) {
+            let Some(&Parked { is_queued: true, lane, .. }) = self.parked.get(&key) else {
                 continue;
-            }
-            let lane = self.parked.get(&key).map_or(Lane::Live, |parked| parked.lane);
+            };
             if let Some(behind) = self.take(&key) {
                 return Some(Ready { key, behind, lane });
             }
@@ -147,11 +154,11 @@ impl Shelf {
 
     /// Posts that are ready, without notices.
     pub(super) fn ready_posts_len(&self) -> usize {
-        self.queued.len() - self.notices_queued
+        self.posts_queued
     }
 
     /// Posts that are ready.
     pub(super) fn ready_len(&self) -> usize {
-        self.queued.len()
+        self.posts_queued + self.notices_queued
     }
 }
