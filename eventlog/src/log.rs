@@ -47,14 +47,21 @@ impl Subject {
     /// # Errors
     /// [`BadSubject`] for anything but plain tokens.
     pub fn new(text: &str) -> Result<Self, BadSubject> {
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
-        let token = |t: &str| !t.is_empty() && t.bytes().all(plain);
-        let tokens = text.split('.');
-        if tokens.clone().count() <= SUBJECT_TOKENS_MAX && tokens.clone().all(token) {
-            Ok(Self(text.into()))
-        } else {
-            Err(BadSubject)
+        // Byte by byte: each record that is read comes by here.
+        let (mut tokens, mut before) = (1, b'.');
+        for byte in text.bytes() {
+            match byte {
+                b'.' if before == b'.' => return Err(BadSubject),
+                b'.' => tokens += 1,
+                b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => {}
+                _ => return Err(BadSubject),
+            }
+            before = byte;
         }
+        if before == b'.' || tokens > SUBJECT_TOKENS_MAX {
+            return Err(BadSubject);
+        }
+        Ok(Self(text.into()))
     }
 
     /// The subject as text.
@@ -263,7 +270,17 @@ pub trait EventLog: Send + Sync + fmt::Debug {
     /// then the end. Records appended after the call may or may not be seen.
     fn last_per_subject(&self, filter: Filter) -> BoxStream<'static, Result<Record, ReadError>>;
 
-    /// The same for the subjects below one of `parents` only: `cd.7` means `cd.7.news.42.in`.
+    /// The newest sequence of every subject matching `filter`, as [`Self::last_per_subject`] gives
+    /// its record, for less where records lie apart from their index.
+    fn last_sequences(
+        &self,
+        filter: Filter,
+    ) -> BoxStream<'static, Result<(Subject, Sequence), ReadError>> {
+        let lasts = self.last_per_subject(filter);
+        lasts.map(|found| found.map(|record| (record.subject, record.sequence))).boxed()
+    }
+
+    /// As [`Self::last_per_subject`], for the subjects below one of `parents` only: `cd.7` means `cd.7.news.42.in`.
     fn last_below(
         &self,
         parents: Vec<Subject>,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use copydesk_core::roster::Partition;
 use copydesk_eventlog::{EventLog, Filter, ReadError, Sequence};
 use copydesk_proto::{PostKey, v1};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 
 use crate::records::{
     BadRecord, DECISIONS, Decision, INTAKE, PARTITIONS, partition_in, partition_subject, post_of,
@@ -74,12 +74,14 @@ pub async fn recover(
         }
         considered.insert(key, covered);
     }
-    let mut intake = lasts(INTAKE);
-    while let Some(record) = intake.next().await {
-        let record = record?;
-        let Some(key) = post_of(&record.subject) else { continue };
-        if considered.get(&key).copied().unwrap_or(0) < record.sequence.0 {
-            recovery.unfinished.insert(key, record.sequence);
+    let mut intake = match partitions {
+        None => log.last_sequences(Filter(Some(INTAKE))),
+        Some(_) => lasts(INTAKE).map_ok(|record| (record.subject, record.sequence)).boxed(),
+    };
+    while let Some((subject, last)) = intake.try_next().await? {
+        let Some(key) = post_of(&subject) else { continue };
+        if considered.get(&key).copied().unwrap_or(0) < last.0 {
+            recovery.unfinished.insert(key, last);
         }
     }
     Ok(recovery)

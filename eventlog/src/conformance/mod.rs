@@ -152,7 +152,7 @@ async fn take(tail: &mut Tail, count: usize) -> Vec<Record> {
     taken
 }
 
-async fn collect(stream: BoxStream<'static, Result<Record, ReadError>>) -> Vec<Record> {
+async fn collect<T>(stream: BoxStream<'static, Result<T, ReadError>>) -> Vec<T> {
     stream.map(Result::unwrap).collect().await
 }
 

@@ -120,6 +120,10 @@ pub(super) async fn each_subject_has_one_last_record(host: &mut dyn Host) {
             wanted.map(|(name, count)| (subject(name), (count - 1).to_string().into())).collect();
         assert_eq!(found, wanted);
     }
+    let lasts: HashSet<_> =
+        collect(log.last_sequences(Filter(Some("ev")))).await.into_iter().collect();
+    let records = collect(log.last_per_subject(Filter(Some("ev")))).await;
+    assert_eq!(lasts, records.into_iter().map(|r| (r.subject, r.sequence)).collect());
 }
 
 pub(super) async fn many_subjects_are_all_found(host: &mut dyn Host) {

@@ -288,6 +288,22 @@ impl EventLog for EmbeddedLog {
         pages.try_flatten().boxed()
     }
 
+    fn last_sequences(
+        &self,
+        filter: Filter,
+    ) -> BoxStream<'static, Result<(Subject, Sequence), ReadError>> {
+        let shared = Arc::clone(&self.shared);
+        let pages = stream::try_unfold(Some(Vec::new()), move |from| {
+            let shared = Arc::clone(&shared);
+            async move {
+                let Some(from) = from else { return Ok(None) };
+                let (lasts, next) = shared.sequences_page(from, filter).await?;
+                Ok(Some((stream::iter(lasts.into_iter().map(Ok)), next)))
+            }
+        });
+        pages.try_flatten().boxed()
+    }
+
     fn trim(&self, subject: &Subject, below: Sequence) -> BoxFuture<'_, Result<(), ReadError>> {
         self.send_trim(subject.clone(), below).boxed()
     }

@@ -8,11 +8,14 @@ use tracing::error;
 
 use super::ring::Ring;
 use super::settings::TAIL_PAGE;
-use super::store::{Page, Store};
+use super::store::{Lasts, Page, Store};
 use crate::{Filter, LogId, ReadError, Record, Sequence};
 
 /// Subjects whose last records are read in one go.
 const LAST_PAGE: usize = 1024;
+
+/// Subjects whose last sequences are read in one go: 100 bytes each.
+const SEQUENCES_PAGE: usize = 8192;
 
 pub(super) struct Shared {
     pub(super) id: LogId,
@@ -118,6 +121,15 @@ impl Shared {
         filter: Filter,
     ) -> Result<(Vec<Record>, Option<Vec<u8>>), ReadError> {
         self.blocking(move |store| store.last_page(&from, filter, LAST_PAGE)).await
+    }
+
+    /// The next subjects with their newest sequences, and the key to go on from.
+    pub(super) async fn sequences_page(
+        self: &Arc<Self>,
+        from: Vec<u8>,
+        filter: Filter,
+    ) -> Result<Lasts, ReadError> {
+        self.blocking(move |store| store.last_sequences(&from, filter, SEQUENCES_PAGE)).await
     }
 }
 

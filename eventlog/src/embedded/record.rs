@@ -104,6 +104,18 @@ pub(crate) fn decode(sequence: Sequence, value: &UserValue) -> Result<Stored, Re
     rest.stored(sequence).ok_or_else(|| corrupt(sequence, "a part of it does not parse"))
 }
 
+/// When it was stored and under which message id, of a value that fits its checksum.
+pub(super) fn decode_ids(
+    sequence: Sequence,
+    value: &UserValue,
+) -> Result<(i64, Option<MessageId>), ReadError> {
+    check(sequence, value)?;
+    let ids = Reader { value, at: CHECKED_FROM }.ids();
+    let (time_ms, message_id, _) =
+        ids.ok_or_else(|| corrupt(sequence, "a part of it does not parse"))?;
+    Ok((time_ms, message_id))
+}
+
 /// As [`decode`], when the subject matches.
 pub(super) fn decode_matching(
     sequence: Sequence,

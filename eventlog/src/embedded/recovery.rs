@@ -149,15 +149,16 @@ fn window(store: &Store) -> Result<(Window, i64), ReadError> {
     let (mut recent, mut newest_ms) = (Vec::new(), 0);
     for guard in store.records.iter().rev().take(WINDOW_IDS_MAX) {
         let (key, value) = guard.into_inner().map_err(|e| unreadable("last records", &e))?;
-        let stored = record::decode(sequence_of(&key)?, &value)?;
-        newest_ms = newest_ms.max(stored.record.time_ms);
+        let sequence = sequence_of(&key)?;
+        let (time_ms, message_id) = record::decode_ids(sequence, &value)?;
+        newest_ms = newest_ms.max(time_ms);
         // A clock that went backwards makes old records look new, never the other way round.
-        let age = u64::try_from(now_ms.saturating_sub(stored.record.time_ms)).unwrap_or(0);
+        let age = u64::try_from(now_ms.saturating_sub(time_ms)).unwrap_or(0);
         let age = Duration::from_millis(age);
         if age > DUPLICATE_WINDOW {
             break;
         }
-        recent.extend(stored.message_id.map(|id| (id, stored.record.sequence, age)));
+        recent.extend(message_id.map(|id| (id, sequence, age)));
     }
     let mut window = Window::default();
     for (id, sequence, age) in recent.into_iter().rev() {

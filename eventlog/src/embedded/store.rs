@@ -41,6 +41,9 @@ pub(super) struct Page {
     pub(super) more: bool,
 }
 
+/// Subjects with their newest sequences, and the key to go on from; `None` at the end.
+pub(super) type Lasts = (Vec<(Subject, Sequence)>, Option<Vec<u8>>);
+
 #[derive(Clone)]
 pub(super) struct Store {
     pub(super) db: Database,
@@ -196,18 +199,20 @@ impl Store {
         filter: Filter,
         limit: usize,
     ) -> Result<(Vec<Record>, Option<Vec<u8>>), ReadError> {
-        let (mut lasts, next) = self.last_sequences(from, filter, limit)?;
+        let (lasts, next) = self.last_sequences(from, filter, limit)?;
+        let mut lasts: Vec<Sequence> = lasts.into_iter().map(|(_, last)| last).collect();
         lasts.sort_unstable();
         let records = lasts.into_iter().map(|sequence| self.indexed(sequence));
         Ok((records.collect::<Result<_, _>>()?, next))
     }
 
-    fn last_sequences(
+    /// Up to `limit` subjects after `from` with their newest sequences.
+    pub(super) fn last_sequences(
         &self,
         from: &[u8],
         filter: Filter,
         limit: usize,
-    ) -> Result<(Vec<Sequence>, Option<Vec<u8>>), ReadError> {
+    ) -> Result<Lasts, ReadError> {
         let mut lasts = Vec::new();
         let mut current: Option<(Vec<u8>, Sequence, usize)> = None;
         let mut keys = self.subjects.range(from.to_vec()..);
@@ -227,8 +232,8 @@ impl Store {
                 }
                 continue;
             }
-            if let Some((_, last, _)) = current.take() {
-                lasts.push(last);
+            if let Some((name, last, _)) = current.take() {
+                lasts.push((subject_of(&name)?, last));
                 if lasts.len() == limit {
                     return Ok((lasts, Some(key.to_vec())));
                 }
@@ -237,7 +242,9 @@ impl Store {
                 current = Some((subject.to_vec(), sequence, 1));
             }
         }
-        lasts.extend(current.map(|(_, last, _)| last));
+        if let Some((name, last, _)) = current {
+            lasts.push((subject_of(&name)?, last));
+        }
         Ok((lasts, None))
     }
 
@@ -288,6 +295,11 @@ pub(super) fn split_subject_key(key: &[u8]) -> Result<(&[u8], Sequence), ReadErr
         Some(_) | None => None,
     });
     split.ok_or_else(|| corrupt("subject index", "a key does not parse"))
+}
+
+fn subject_of(name: &[u8]) -> Result<Subject, ReadError> {
+    let subject = std::str::from_utf8(name).ok().and_then(|name| Subject::new(name).ok());
+    subject.ok_or_else(|| corrupt("subject index", "a subject does not parse"))
 }
 
 fn wanted(subject: &[u8], filter: Filter) -> bool {
