@@ -79,9 +79,13 @@ impl Telemetry {
         let filter = EnvFilter::try_new(directives).context("RUST_LOG cannot be read")?;
         let lines = lines(settings.log_format, output).with_filter(filter);
         let telemetry = Self::build(settings, env)?;
-        let spans = telemetry.spans.clone().map(bridge::layer);
-        tracing::subscriber::set_global_default(Registry::default().with(lines).with(spans))
-            .context("telemetry is started once a process")?;
+        let lines = Registry::default().with(lines);
+        // Not an `Option` of a layer: beside `None`, spans that the filters refuse are kept.
+        match telemetry.spans.clone().map(bridge::layer) {
+            Some(spans) => tracing::subscriber::set_global_default(lines.with(spans)),
+            None => tracing::subscriber::set_global_default(lines),
+        }
+        .context("telemetry is started once a process")?;
         Ok(telemetry)
     }
 

@@ -9,9 +9,12 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 use tracing::{info, warn};
 
-/// How long a collector that did not take a batch is left alone: batches that nobody takes cost as
-/// much to make as others.
+/// How long a collector that did not take a batch is left alone, and twice as long after each
+/// further one: batches that nobody takes cost as much to make as others.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// It is asked at least so often, so that a new one gets its first spans within a minute.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// What could not be handed over.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(super) struct Trouble {
     started: Instant,
     /// The end of the pause, in milliseconds since the start.
     paused_until_ms: AtomicU64,
+    /// How long the next pause will be.
+    pause_ms: AtomicU64,
     failures: AtomicU64,
     lost: AtomicU64,
 }
@@ -33,6 +38,7 @@ impl Trouble {
             is_on: AtomicBool::new(false),
             started: Instant::now(),
             paused_until_ms: AtomicU64::new(0),
+            pause_ms: AtomicU64::new(ms(PAUSE)),
             failures: AtomicU64::new(0),
             lost: AtomicU64::new(0),
         })
@@ -42,8 +48,13 @@ impl Trouble {
     pub(super) fn failed(&self, lost: usize, error: &dyn Display) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         self.lose(lost);
-        let until_ms = self.ms().saturating_add(u64::try_from(PAUSE.as_millis()).unwrap_or(0));
-        self.paused_until_ms.store(until_ms, Ordering::Relaxed);
+        // Of batches that fail together, the first one sets the pause.
+        if !self.is_pausing() {
+            let pause_ms = self.pause_ms.load(Ordering::Relaxed);
+            self.pause_ms.store((2 * pause_ms).min(ms(PAUSE_MAX)), Ordering::Relaxed);
+            let until_ms = ms(self.started.elapsed()).saturating_add(pause_ms);
+            self.paused_until_ms.store(until_ms, Ordering::Relaxed);
+        }
         if !self.is_on.swap(true, Ordering::Relaxed) {
             let what = self.what;
             warn!(%error, "the collector does not take {what}; they are lost until it does");
@@ -53,11 +64,7 @@ impl Trouble {
     /// Whether the collector is left alone for the moment.
     pub(super) fn is_pausing(&self) -> bool {
         self.is_on.load(Ordering::Relaxed)
-            && self.ms() < self.paused_until_ms.load(Ordering::Relaxed)
-    }
-
-    fn ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+            && ms(self.started.elapsed()) < self.paused_until_ms.load(Ordering::Relaxed)
     }
 
     /// So many found no room while the collector was slow.
@@ -68,6 +75,7 @@ impl Trouble {
     /// A batch was taken.
     pub(super) fn worked(&self) {
         if self.is_on.load(Ordering::Relaxed) && self.is_on.swap(false, Ordering::Relaxed) {
+            self.pause_ms.store(ms(PAUSE), Ordering::Relaxed);
             let lost = self.lost.load(Ordering::Relaxed);
             info!(lost, "the collector takes {} again", self.what);
         }
@@ -97,6 +105,10 @@ impl Trouble {
     }
 }
 
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,5 +122,20 @@ mod tests {
         trouble.worked();
         assert!(!trouble.is_pausing());
         assert_eq!(trouble.counts(), (1, 3));
+    }
+
+    #[test]
+    fn each_further_failure_doubles_the_pause_up_to_a_minute() {
+        let trouble = Trouble::none("spans");
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            pauses.push(trouble.pause_ms.load(Ordering::Relaxed));
+            trouble.failed(1, &"refused");
+            trouble.failed(1, &"refused together with it");
+            trouble.paused_until_ms.store(0, Ordering::Relaxed);
+        }
+        assert_eq!(pauses, [5_000, 10_000, 20_000, 40_000, 60_000, 60_000]);
+        trouble.worked();
+        assert_eq!(trouble.pause_ms.load(Ordering::Relaxed), 5_000);
     }
 }
