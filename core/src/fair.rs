@@ -48,7 +48,14 @@ impl<T, K: Clone + Eq + Hash> FairQueue<T, K> {
     /// The item whose turn it is.
     #[must_use]
     pub fn peek(&self) -> Option<&T> {
-        if self.next_is_backfill() { self.backfill.peek() } else { self.live.peek() }
+        self.peek_of(|_| true)
+    }
+
+    /// What [`Self::pop_of`] would take.
+    #[must_use]
+    pub fn peek_of(&self, may: impl Fn(&K) -> bool) -> Option<&T> {
+        let (live, backfill) = (self.live.peek_of(&may), self.backfill.peek_of(&may));
+        if self.next_is_backfill() { backfill.or(live) } else { live.or(backfill) }
     }
 
     /// Takes the item whose turn it is.
@@ -109,8 +116,8 @@ impl<T, K: Clone + Eq + Hash> Turns<T, K> {
         self.round.push_back(site.clone());
     }
 
-    fn peek(&self) -> Option<&T> {
-        self.items.get(self.round.front()?)?.front()
+    fn peek_of(&self, may: impl Fn(&K) -> bool) -> Option<&T> {
+        self.items.get(self.round.iter().find(|site| may(site))?)?.front()
     }
 
     fn pop_of(&mut self, may: impl Fn(&K) -> bool) -> Option<T> {
@@ -160,7 +167,9 @@ mod tests {
             queue.push(&site(name), Lane::Live, n);
         }
         let others = |id: &SiteId| *id != site("a");
+        assert_eq!((queue.peek_of(others), queue.peek()), (Some(&2), Some(&1)));
         assert_eq!(queue.pop_of(others), Some(2));
+        assert_eq!(queue.peek_of(others), None);
         assert_eq!(queue.pop_of(others), None);
         assert_eq!((queue.pop(), queue.pop(), queue.pop()), (Some(1), Some(3), None));
     }

@@ -171,7 +171,7 @@ pub struct Provider {
     pub api_key: Option<SecretRef>,
     /// Model name; needed unless the kind is `builtin`.
     pub model: String,
-    /// Requests at once.
+    /// Requests at once. Where there are several sites, one alone has at most three quarters of them.
     pub concurrency: u16,
     /// Requests a minute; no limit when absent.
     pub requests_per_minute: Option<u32>,

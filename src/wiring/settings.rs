@@ -382,6 +382,7 @@ fn provider(
         service,
         Limits {
             concurrency: usize::from(settings.concurrency),
+            shared: config.sites.len() > 1,
             requests_per_minute: settings.requests_per_minute,
             tokens_per_minute: settings.tokens_per_minute,
             breaker: breaker(config),

@@ -5,6 +5,8 @@
 //! "unavailable, come back in …" at once, so that the wait is the post's, where it is durable and
 //! visible, and not this queue's.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +15,7 @@ use copydesk_core::breaker::{Breaker, BreakerPolicy, BreakerState};
 use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_core::fair::FairQueue;
 use copydesk_core::rate::{BadRate, RateLimit};
-use copydesk_proto::{ProviderId, Timestamp};
+use copydesk_proto::{ProviderId, SiteId, Timestamp};
 use futures::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
@@ -48,6 +50,9 @@ pub struct EnrichmentActor;
 pub struct Limits {
     /// Calls in flight; at least 1.
     pub concurrency: usize,
+    /// Whether several sites ask. One of them alone leaves a quarter of the places to the others,
+    /// so that their posts need not wait for its calls to end.
+    pub shared: bool,
     /// Requests per minute; `None` for no limit.
     pub requests_per_minute: Option<u32>,
     /// Prompt and answer tokens per minute, by estimate; `None` for no limit.
@@ -91,6 +96,7 @@ pub struct State {
     id: ProviderId,
     provider: Arc<dyn Provider>,
     concurrency: usize,
+    shared: bool,
     breaker: Breaker,
     requests: Option<RateLimit>,
     tokens: Option<RateLimit>,
@@ -99,6 +105,8 @@ pub struct State {
     /// Asks that wait; sites take turns, live work first.
     waiting: FairQueue<Ask>,
     in_flight: usize,
+    /// The same for each site that has any.
+    in_flight_of: HashMap<SiteId, usize>,
     calls: TaskTracker,
     wake_at: Option<Timestamp>,
     clock: Clock,
@@ -177,12 +185,14 @@ impl Actor for EnrichmentActor {
             id,
             provider,
             concurrency: limits.concurrency.max(1),
+            shared: limits.shared,
             breaker: Breaker::new(limits.breaker),
             requests: rate(limits.requests_per_minute)?,
             tokens: rate(limits.tokens_per_minute)?,
             paused_until: now,
             waiting: FairQueue::default(),
             in_flight: 0,
+            in_flight_of: HashMap::new(),
             calls: TaskTracker::new(),
             wake_at: None,
             clock,
@@ -253,10 +263,13 @@ impl State {
     }
 
     fn start_what_may(&mut self, myself: &ActorRef<EnrichmentMessage>) {
-        while self.in_flight < self.sharers.of_places(self.concurrency) {
-            let Some(ask) = self.waiting.peek() else { return };
+        let places = self.sharers.of_places(self.concurrency);
+        let of_one = if self.shared && places > 1 { places - places.div_ceil(4) } else { places };
+        while self.in_flight < places {
+            let next = self.waiting.peek_of(has_room(&self.in_flight_of, of_one));
+            let Some(ask) = next else { return };
             if !ask.is_wanted() {
-                self.waiting.pop();
+                self.waiting.pop_of(has_room(&self.in_flight_of, of_one));
                 continue;
             }
             let now = self.clock.now();
@@ -268,7 +281,7 @@ impl State {
                 self.wait(&blocked, now, myself);
                 return;
             }
-            if let Some(ask) = self.waiting.pop() {
+            if let Some(ask) = self.waiting.pop_of(has_room(&self.in_flight_of, of_one)) {
                 self.telemetry.waited(ask.question.trace, ask.since, self.blocked_by);
                 self.start(ask, myself.clone());
             }
@@ -349,11 +362,13 @@ impl State {
 
     fn start(&mut self, ask: Ask, myself: ActorRef<EnrichmentMessage>) {
         self.in_flight += 1;
+        let site = ask.question.site.clone();
+        *self.in_flight_of.entry(site.clone()).or_default() += 1;
         let provider = Arc::clone(&self.provider);
         let (id, telemetry) = (self.id.clone(), self.telemetry.clone());
         self.calls.spawn(async move {
             if !ask.is_wanted() {
-                let _ = myself.cast(EnrichmentMessage::Finished(Finished { outcome: None }));
+                let _ = myself.cast(EnrichmentMessage::Finished(Finished { site, outcome: None }));
                 return;
             }
             let Ask { mut question, reply, .. } = ask;
@@ -364,12 +379,19 @@ impl State {
             // Nobody waits any more: the post has a new owner, which asks again.
             let _ = reply.send(answer);
             // The actor has stopped: there is nobody to count for.
-            let _ = myself.cast(EnrichmentMessage::Finished(Finished { outcome: Some(outcome) }));
+            let finished = Finished { site, outcome: Some(outcome) };
+            let _ = myself.cast(EnrichmentMessage::Finished(finished));
         });
     }
 
     fn finish(&mut self, finished: Finished) {
         self.in_flight = self.in_flight.saturating_sub(1);
+        if let Entry::Occupied(mut count) = self.in_flight_of.entry(finished.site) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
         let Some(outcome) = finished.outcome else { return };
         self.counts.calls += 1;
         let now = self.clock.now();
@@ -443,6 +465,11 @@ impl Spent {
             cost_microdollars: reply.cost_microdollars,
         }
     }
+}
+
+/// Whether a site may have another call in flight.
+fn has_room(in_flight_of: &HashMap<SiteId, usize>, most: usize) -> impl Fn(&SiteId) -> bool {
+    move |site| in_flight_of.get(site).is_none_or(|count| *count < most)
 }
 
 /// Asks; a panic of the provider is a failure of this call and of nothing else.

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use copydesk_core::breaker::BreakerState;
 use copydesk_core::failure::{Failure, FailureClass};
+use copydesk_proto::SiteId;
 use ractor::{ActorRef, RpcReplyPort};
 use tokio::sync::oneshot;
 
@@ -74,6 +75,7 @@ pub enum EnrichmentMessage {
 /// What the actor needs to know of a call that ended.
 #[derive(Debug)]
 pub struct Finished {
+    pub(super) site: SiteId,
     /// `None`: no call was made after all.
     pub(super) outcome: Option<Result<Spent, Failure>>,
 }

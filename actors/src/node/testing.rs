@@ -51,6 +51,7 @@ pub(crate) fn settings(log: &MemoryLog) -> Settings {
     let made = EnrichmentSettings { recipe: Recipe::Summary, field: Field::Excerpt };
     let limits = Limits {
         concurrency: 4,
+        shared: false,
         requests_per_minute: None,
         tokens_per_minute: None,
         breaker: BreakerPolicy::default(),

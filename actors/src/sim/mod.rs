@@ -272,6 +272,7 @@ async fn settings(world: &World) -> Settings {
     };
     let limits = Limits {
         concurrency: 3,
+        shared: true,
         requests_per_minute: None,
         tokens_per_minute: None,
         breaker: BreakerPolicy::default(),

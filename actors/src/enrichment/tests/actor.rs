@@ -76,6 +76,7 @@ fn reply() -> Reply {
 fn limits() -> Limits {
     Limits {
         concurrency: 4,
+        shared: false,
         requests_per_minute: None,
         tokens_per_minute: None,
         breaker: BreakerPolicy { failures_max: 3, open_ms: 30_000 },
@@ -98,8 +99,15 @@ fn send_under(
     actor: &ActorRef<EnrichmentMessage>,
     lease: Lease,
 ) -> oneshot::Receiver<Result<Reply, Failure>> {
+    ask_of(actor, question(Recipe::Summary), lease)
+}
+
+fn ask_of(
+    actor: &ActorRef<EnrichmentMessage>,
+    question: Question,
+    lease: Lease,
+) -> oneshot::Receiver<Result<Reply, Failure>> {
     let (reply, answer) = oneshot::channel();
-    let question = question(Recipe::Summary);
     actor
         .cast(EnrichmentMessage::Ask(Box::new(Ask {
             question,
@@ -142,6 +150,23 @@ async fn calls_run_together_up_to_the_limit() {
     let now = until(&actor, |status| status.calls == 10).await;
     assert_eq!((now.input_tokens, now.output_tokens, now.cost_microdollars), (100, 50, 30));
     assert_eq!(provider.most.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_site_alone_leaves_places_to_the_others() {
+    let provider = Scripted::new(0, |_| Ok(reply()));
+    let (actor, _task) =
+        spawn(Arc::clone(&provider) as _, Limits { shared: true, ..limits() }).await;
+    let import: Vec<_> = (0..10).map(|_| send(&actor)).collect();
+    until(&actor, |status| status.in_flight == 3 && status.waiting == 7).await;
+    let site = "another".parse().unwrap();
+    let other = Question { site, ..question(Recipe::Summary) };
+    let other = ask_of(&actor, other, Lease::default());
+    until(&actor, |status| status.in_flight == 4 && status.waiting == 7).await;
+    provider.permits.add_permits(11);
+    for answer in import.into_iter().chain([other]) {
+        assert_eq!(answer.await.unwrap(), Ok(reply()));
+    }
 }
 
 #[tokio::test(start_paused = true)]
