@@ -1,6 +1,9 @@
 //! What is fuzzed: everything that reads bytes from outside, or from a disk. A target panics when a
 //! promise is broken. `tests/it/corpus.rs` runs the committed corpus through them on stable.
 
+mod recovery;
+mod site;
+
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -18,6 +21,9 @@ use copydesk_core::webhook::{self, Head, Payload, SourceRules};
 use copydesk_eventlog::archive::Archive;
 use copydesk_eventlog::{Record, Sequence, Subject};
 use copydesk_proto::{Timestamp, v1};
+
+pub use self::recovery::log_recover;
+pub use self::site::wp_response;
 
 /// A webhook's body: what we take, serde_json takes, and it is an object.
 pub fn payload(data: &[u8]) {

@@ -13,13 +13,14 @@ use crate::support::Random;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 16] = [
+const TARGETS: [(&str, Target); 18] = [
     ("ai_answer", targets::ai_answer),
     ("archive", targets::archive),
     ("decision", targets::decision),
     ("fold", targets::fold),
     ("ingress", targets::ingress),
     ("intake", targets::intake),
+    ("log_recover", targets::log_recover),
     ("matcher", targets::matcher),
     ("payload", targets::payload),
     ("retry_after", targets::retry_after_of),
@@ -30,10 +31,15 @@ const TARGETS: [(&str, Target); 16] = [
     ("subject", targets::subject),
     ("timestamp", targets::timestamp),
     ("url", targets::url),
+    ("wp_response", targets::wp_response),
 ];
 
 /// Of each file; the whole takes seconds.
 const CHANGED: u64 = 300;
+
+/// Of each file for a target that opens a log or a connection each time.
+const CHANGED_SLOW: u64 = 15;
+const SLOW: [&str; 2] = ["log_recover", "wp_response"];
 
 #[test]
 fn every_target_takes_its_corpus_and_what_is_near_it() {
@@ -43,8 +49,10 @@ fn every_target_takes_its_corpus_and_what_is_near_it() {
         for file in fs::read_dir(folder.join(name)).unwrap() {
             let bytes = fs::read(file.unwrap().path()).unwrap();
             target(&bytes);
-            (0..bytes.len().min(256)).for_each(|end| target(&bytes[..end]));
-            (0..CHANGED).for_each(|seed| target(&changed(&bytes, seed)));
+            let (step, changes) =
+                if SLOW.contains(&name) { (16, CHANGED_SLOW) } else { (1, CHANGED) };
+            (0..bytes.len().min(256)).step_by(step).for_each(|end| target(&bytes[..end]));
+            (0..changes).for_each(|seed| target(&changed(&bytes, seed)));
             files += 1;
         }
         assert!(files > 0, "{name} has no corpus");
