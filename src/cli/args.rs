@@ -148,7 +148,8 @@ Examples:
     Tokens(Tokens),
     /// Hold work; webhooks are still taken in. Without a scope: what is held.
     #[command(after_help = "\
-Scopes: all, deliveries, site:NAME, source:NAME, provider:NAME, enrichment:NAME, route:NAME, post:SITE/ID
+Scopes: all, deliveries, site:NAME, source:NAME, provider:NAME, enrichment:NAME, route:NAME,
+subscriber:NAME, post:SITE/ID
 
 Examples:
   copydesk hold
