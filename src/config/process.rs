@@ -199,7 +199,8 @@ impl Default for Limits {
         // A busy post costs about 10 KB and the text it works on: at 20 KB of text, 60 MB.
         Self {
             posts_busy_max: 2_000,
-            posts_idle_max: 1_000,
+            // An actor at rest takes 20 KB; the states of some thousand posts are kept beside them for less.
+            posts_idle_max: 200,
             // A busy live blog makes about 60; a loop makes more.
             calls_per_post_hour: 600,
             breaker_open: Duration::from_millis(BREAKER_OPEN_MS),

@@ -107,7 +107,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { posts_busy_max: 2_000, posts_idle_max: 1_000, backlog_max: 100_000 }
+        Self { posts_busy_max: 2_000, posts_idle_max: 200, backlog_max: 100_000 }
     }
 }
 

@@ -19,9 +19,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             free_bytes_min: 512 * 1024 * 1024,
-            ring_bytes_max: 8 * 1024 * 1024,
+            ring_bytes_max: 4 * 1024 * 1024,
             cache_bytes_max: 8 * 1024 * 1024,
-            memtable_bytes_max: 16 * 1024 * 1024,
+            memtable_bytes_max: 8 * 1024 * 1024,
         }
     }
 }
