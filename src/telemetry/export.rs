@@ -160,11 +160,13 @@ impl SpanSink for Exported {
     }
 
     fn has_a_taker(&self) -> bool {
-        let pausing = self.trouble.is_pausing();
-        if pausing {
+        // What would find no room is not begun.
+        let no_taker =
+            self.trouble.is_pausing() || self.queued.load(Ordering::Relaxed) >= QUEUE_MAX;
+        if no_taker {
             self.trouble.lose(1);
         }
-        !pausing
+        !no_taker
     }
 
     fn take(&self, span: Span) {

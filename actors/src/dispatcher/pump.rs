@@ -41,6 +41,8 @@ pub(super) async fn pump(
                         return;
                     }
                 }
+                // The node is stopping, and its log is closed.
+                Some(Err(_)) if credits.is_closed() => return,
                 Some(Err(error)) => {
                     warn!(%error, after = after.0, "reading the intake log failed; trying again");
                     break;
