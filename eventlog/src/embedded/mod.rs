@@ -42,6 +42,7 @@ pub use self::recovery::{OpenError, Verified};
 use self::ring::Ring;
 pub use self::settings::Settings;
 use self::settings::{COMMIT_MAX, QUEUE_APPENDS_MAX, QUEUE_KIB_MAX};
+use self::store::Walked;
 use self::watchdog::Watchdog;
 use self::writer::{Append, Command, Disk, Writer};
 use crate::archive::{ArchiveError, Archived};
@@ -179,6 +180,27 @@ impl EmbeddedLog {
         drop(lock);
     }
 
+    /// Walks through the subjects a page at a time, each from where the one before ended.
+    fn walk<T, F>(
+        &self,
+        page: impl Fn(Arc<Shared>, Vec<u8>) -> F + Send + 'static,
+    ) -> BoxStream<'static, Result<T, ReadError>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<Walked<T>, ReadError>> + Send + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        let pages = stream::try_unfold(Some(Vec::new()), move |from| {
+            let page = from.map(|from| page(Arc::clone(&shared), from));
+            async move {
+                let Some(page) = page else { return Ok(None) };
+                let (found, next) = page.await?;
+                Ok(Some((stream::iter(found.into_iter().map(Ok)), next)))
+            }
+        });
+        pages.try_flatten().boxed()
+    }
+
     fn take_writer(&self) -> Option<(JoinHandle<()>, File)> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -276,32 +298,14 @@ impl EventLog for EmbeddedLog {
     }
 
     fn last_per_subject(&self, filter: Filter) -> BoxStream<'static, Result<Record, ReadError>> {
-        let shared = Arc::clone(&self.shared);
-        let pages = stream::try_unfold(Some(Vec::new()), move |from| {
-            let shared = Arc::clone(&shared);
-            async move {
-                let Some(from) = from else { return Ok(None) };
-                let (records, next) = shared.last_page(from, filter).await?;
-                Ok(Some((stream::iter(records.into_iter().map(Ok)), next)))
-            }
-        });
-        pages.try_flatten().boxed()
+        self.walk(move |shared, from| async move { shared.last_page(from, filter).await })
     }
 
     fn last_sequences(
         &self,
         filter: Filter,
     ) -> BoxStream<'static, Result<(Subject, Sequence), ReadError>> {
-        let shared = Arc::clone(&self.shared);
-        let pages = stream::try_unfold(Some(Vec::new()), move |from| {
-            let shared = Arc::clone(&shared);
-            async move {
-                let Some(from) = from else { return Ok(None) };
-                let (lasts, next) = shared.sequences_page(from, filter).await?;
-                Ok(Some((stream::iter(lasts.into_iter().map(Ok)), next)))
-            }
-        });
-        pages.try_flatten().boxed()
+        self.walk(move |shared, from| async move { shared.sequences_page(from, filter).await })
     }
 
     fn trim(&self, subject: &Subject, below: Sequence) -> BoxFuture<'_, Result<(), ReadError>> {

@@ -8,8 +8,8 @@ use tracing::error;
 
 use super::ring::Ring;
 use super::settings::TAIL_PAGE;
-use super::store::{Lasts, Page, Store};
-use crate::{Filter, LogId, ReadError, Record, Sequence};
+use super::store::{Page, Store, Walked};
+use crate::{Filter, LogId, ReadError, Record, Sequence, Subject};
 
 /// Subjects whose last records are read in one go.
 const LAST_PAGE: usize = 1024;
@@ -119,7 +119,7 @@ impl Shared {
         self: &Arc<Self>,
         from: Vec<u8>,
         filter: Filter,
-    ) -> Result<(Vec<Record>, Option<Vec<u8>>), ReadError> {
+    ) -> Result<Walked<Record>, ReadError> {
         self.blocking(move |store| store.last_page(&from, filter, LAST_PAGE)).await
     }
 
@@ -128,7 +128,7 @@ impl Shared {
         self: &Arc<Self>,
         from: Vec<u8>,
         filter: Filter,
-    ) -> Result<Lasts, ReadError> {
+    ) -> Result<Walked<(Subject, Sequence)>, ReadError> {
         self.blocking(move |store| store.last_sequences(&from, filter, SEQUENCES_PAGE)).await
     }
 }

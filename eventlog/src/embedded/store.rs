@@ -41,8 +41,8 @@ pub(super) struct Page {
     pub(super) more: bool,
 }
 
-/// Subjects with their newest sequences, and the key to go on from; `None` at the end.
-pub(super) type Lasts = (Vec<(Subject, Sequence)>, Option<Vec<u8>>);
+/// What a walk through the subjects found, and the key to go on from; `None` at the end.
+pub(super) type Walked<T> = (Vec<T>, Option<Vec<u8>>);
 
 #[derive(Clone)]
 pub(super) struct Store {
@@ -198,7 +198,7 @@ impl Store {
         from: &[u8],
         filter: Filter,
         limit: usize,
-    ) -> Result<(Vec<Record>, Option<Vec<u8>>), ReadError> {
+    ) -> Result<Walked<Record>, ReadError> {
         let (lasts, next) = self.last_sequences(from, filter, limit)?;
         let mut lasts: Vec<Sequence> = lasts.into_iter().map(|(_, last)| last).collect();
         lasts.sort_unstable();
@@ -212,7 +212,7 @@ impl Store {
         from: &[u8],
         filter: Filter,
         limit: usize,
-    ) -> Result<Lasts, ReadError> {
+    ) -> Result<Walked<(Subject, Sequence)>, ReadError> {
         let mut lasts = Vec::new();
         let mut current: Option<(Vec<u8>, Sequence, usize)> = None;
         let mut keys = self.subjects.range(from.to_vec()..);
