@@ -115,7 +115,7 @@ async fn take(
                     Ok(_) => ("accepted", ""),
                     Err(refusal) => ("refused", refusal.code),
                 };
-                telemetry.metrics().webhook(source.as_str(), outcome, code);
+                telemetry.metrics().webhook(source.to_shared(), outcome, code);
                 return stored.map(drop);
             }
             Err(refusal) => refused = refusal,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use data_encoding::HEXLOWER;
+
 /// A `traceparent` (W3C Trace Context, section 3.2), version 00. A plain value, never a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceContext {
@@ -23,17 +25,14 @@ impl FromStr for TraceContext {
     type Err = BadTraceContext;
 
     fn from_str(text: &str) -> Result<Self, BadTraceContext> {
-        let hex = data_encoding::HEXLOWER;
         let mut parts = text.split('-');
         let mut next = || parts.next().ok_or(BadTraceContext);
         let (version, trace, span, flags) = (next()?, next()?, next()?, next()?);
         if version != "00" || parts.next().is_some() {
             return Err(BadTraceContext);
         }
-        let decode = |part: &str| hex.decode(part.as_bytes()).map_err(|_| BadTraceContext);
-        let trace_id: [u8; 16] = decode(trace)?.try_into().map_err(|_| BadTraceContext)?;
-        let span_id: [u8; 8] = decode(span)?.try_into().map_err(|_| BadTraceContext)?;
-        let [flags] = <[u8; 1]>::try_from(decode(flags)?).map_err(|_| BadTraceContext)?;
+        let (trace_id, span_id): ([u8; 16], [u8; 8]) = (bytes(trace)?, bytes(span)?);
+        let [flags] = bytes(flags)?;
         if trace_id == [0; 16] || span_id == [0; 8] {
             return Err(BadTraceContext);
         }
@@ -41,16 +40,24 @@ impl FromStr for TraceContext {
     }
 }
 
+fn bytes<const N: usize>(hex: &str) -> Result<[u8; N], BadTraceContext> {
+    let mut bytes = [0; N];
+    if hex.len() != 2 * N {
+        return Err(BadTraceContext);
+    }
+    HEXLOWER.decode_mut(hex.as_bytes(), &mut bytes).map_err(|_| BadTraceContext)?;
+    Ok(bytes)
+}
+
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hex = data_encoding::HEXLOWER;
-        write!(
-            f,
-            "00-{}-{}-{:02x}",
-            hex.encode(&self.trace_id),
-            hex.encode(&self.span_id),
-            self.flags
-        )
+        let (mut trace, mut span, mut flags) = ([0; 32], [0; 16], [0; 2]);
+        f.write_str("00-")?;
+        f.write_str(HEXLOWER.encode_mut_str(&self.trace_id, &mut trace))?;
+        f.write_str("-")?;
+        f.write_str(HEXLOWER.encode_mut_str(&self.span_id, &mut span))?;
+        f.write_str("-")?;
+        f.write_str(HEXLOWER.encode_mut_str(&[self.flags], &mut flags))
     }
 }
 

@@ -22,6 +22,7 @@ use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{Method, Request, Uri, Version, request};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
+use opentelemetry::StringValue;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::debug;
 
@@ -108,8 +109,9 @@ impl Ingress {
     }
 
     /// Any well-formed name is a source to the outside; only configured ones are labels.
-    fn counted_as<'s>(&self, source: &'s SourceId) -> &'s str {
-        if self.sources.contains(source) { source.as_str() } else { UNKNOWN }
+    fn counted_as(&self, source: &SourceId) -> StringValue {
+        let known = self.sources.get(source);
+        known.map_or(UNKNOWN.into(), |source| source.to_shared().into())
     }
 
     /// All that can be judged before the body.
@@ -196,7 +198,8 @@ impl Handler for Ingress {
             Err(refused) => {
                 let code = refused.code();
                 debug!(%request_id, code, "a request was refused");
-                let source = source.as_ref().map_or(UNKNOWN, |source| self.counted_as(source));
+                let source =
+                    source.as_ref().map_or(UNKNOWN.into(), |source| self.counted_as(source));
                 self.telemetry.metrics().webhook(source, "refused", code);
                 answer::problem(refused, &request_id)
             }

@@ -218,7 +218,11 @@ impl SpanExporter for ByService {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         self.queued.fetch_sub(batch.len(), Ordering::Relaxed);
         let is_theirs = |span: &SpanData| span.instrumentation_scope.name() == WORDPRESS;
-        let (theirs, ours): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_theirs);
+        let (theirs, ours) = if batch.iter().any(is_theirs) {
+            batch.into_iter().partition(is_theirs)
+        } else {
+            (Vec::new(), batch)
+        };
         for (exporter, batch) in [(&self.ours, ours), (&self.theirs, theirs)] {
             let spans = batch.len();
             if spans == 0 {

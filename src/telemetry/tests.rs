@@ -131,7 +131,7 @@ async fn spans_of_the_target_wait_with_the_events_own() {
 async fn labels_past_the_cap_are_counted_together() {
     let telemetry = Telemetry::build(&settings(""), &Environment::default()).unwrap();
     for site in 0..1_200 {
-        telemetry.actors().metrics().run(&format!("site-{site}"), "applied", Duration::ZERO);
+        telemetry.actors().metrics().run(format!("site-{site}"), "applied", Duration::ZERO);
     }
     let shown = telemetry.scrape().text().unwrap();
     let rows = shown.lines().filter(|line| line.starts_with("copydesk_runs_total{"));

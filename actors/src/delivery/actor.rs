@@ -140,7 +140,8 @@ impl Desk {
             match self.pace.enter(self.now()) {
                 Gate::Go => {
                     if let Some(job) = self.next_job() {
-                        tokio::spawn(carry_out(Arc::clone(&self.client), job, myself.clone()));
+                        let client = Arc::clone(&self.client);
+                        tokio::spawn(Box::pin(carry_out(client, job, myself.clone())));
                     }
                 }
                 Gate::Wait => return,
@@ -223,7 +224,7 @@ impl Desk {
         let state = if self.pace.paused_ms(self.now()).is_some() { 2 } else { 0 };
         if self.shown.replace(state) != Some(state) {
             let site = self.client.site();
-            site.telemetry.metrics().breaker("site", site.id.as_str(), state);
+            site.telemetry.metrics().breaker("site", site.id.to_shared(), state);
         }
     }
 
@@ -285,21 +286,26 @@ async fn carry_out(client: Arc<SiteClient>, job: Job, actor: ActorRef<DeliveryMe
 }
 
 /// A panic costs this one try.
-pub(super) async fn guarded<T>(
+pub(super) fn guarded<T>(
     key: &PostKey,
     work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    let outcome = caught(work).await;
-    if let Err(failure) = &outcome {
-        debug!(post = %key, code = failure.code, "delivery failed");
-    }
-    outcome
+) -> impl Future<Output = Result<T, Failure>> {
+    caught(work).inspect(move |outcome| {
+        if let Err(failure) = outcome {
+            debug!(post = %key, code = failure.code, "delivery failed");
+        }
+    })
 }
 
-async fn caught<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-        let cause = "delivery panicked; this is a bug in Copydesk, see its log";
-        Err(Failure::new(FailureClass::Retry, "delivery_panicked", cause))
+// No `async fn`: that would have room for its work twice.
+fn caught<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> impl Future<Output = Result<T, Failure>> {
+    AssertUnwindSafe(work).catch_unwind().map(|outcome| {
+        outcome.unwrap_or_else(|_| {
+            let cause = "delivery panicked; this is a bug in Copydesk, see its log";
+            Err(Failure::new(FailureClass::Retry, "delivery_panicked", cause))
+        })
     })
 }
 

@@ -114,19 +114,16 @@ impl SiteClient {
     }
 }
 
-/// The headers that make a write repeatable and traceable.
+/// The headers that make a write repeatable.
 pub(super) fn write_headers(write: &Write) -> Result<HeaderMap, Failure> {
     let value = |text: &str| {
         HeaderValue::try_from(text)
             .map_err(|_| fault::terminal("bad_delivery_id", "an id does not fit into a header"))
     };
     let position = format!("{}:{}", write.log, write.write_number);
-    let mut headers = HeaderMap::with_capacity(5);
+    let mut headers = HeaderMap::with_capacity(8);
     headers.insert(HeaderName::from_static("idempotency-key"), value(&write.delivery_id)?);
     headers.insert(HeaderName::from_static("x-copydesk-write"), write.write_number.into());
     headers.insert(HeaderName::from_static("x-copydesk-position"), value(&position)?);
-    if let Some(trace) = write.trace {
-        headers.insert(HeaderName::from_static("traceparent"), value(&trace.to_string())?);
-    }
     Ok(headers)
 }

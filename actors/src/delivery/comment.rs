@@ -134,6 +134,7 @@ impl SiteClient {
             body: Some(json!({ "status": wanted }).to_string().into()),
             answer_bytes_max: ANSWER_BYTES_MAX,
             signed: true,
+            trace: write.trace,
         };
         let reply = self.send(request).await?;
         if is_gone(&reply) {

@@ -200,7 +200,7 @@ impl SiteClient {
                 modified_at,
             });
         }
-        let Some(after) = self.post(&route, headers, &plan).await? else {
+        let Some(after) = self.post(&route, headers, &plan, write.trace).await? else {
             return Ok(WriteOutcome::Gone);
         };
         if after.id != before.id {
@@ -237,6 +237,7 @@ impl SiteClient {
         route: &str,
         headers: HeaderMap,
         plan: &Plan,
+        trace: Option<TraceContext>,
     ) -> Result<Option<CorePost>, Failure> {
         let body = serde_json::to_vec(&plan.body).map_err(|_| fault::unexpected_answer())?;
         let request = Request {
@@ -247,6 +248,7 @@ impl SiteClient {
             body: Some(body.into()),
             answer_bytes_max: ANSWER_BYTES_MAX,
             signed: true,
+            trace,
         };
         let reply = self.send(request).await?;
         if is_gone(&reply) { Ok(None) } else { reply.parse().map(Some) }

@@ -1,13 +1,15 @@
 //! The span of one HTTP request to a site. Where it goes is told by its route with ids left out.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use copydesk_core::failure::Failure;
 use copydesk_proto::TraceContext;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
+use url::Url;
 
 use super::transport::{Place, Reply, Request};
 use crate::telemetry::{Close, Open, Telemetry, names};
@@ -18,14 +20,16 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(super) struct Exchange(Option<Open>);
 
 impl Exchange {
-    /// The request belongs to the trace its headers name, and carries its own span there.
-    pub(super) fn begin(telemetry: &Telemetry, headers: &mut HeaderMap) -> Self {
-        let named = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
-        let parent: Option<TraceContext> = named.and_then(|text| text.parse().ok());
-        let open = telemetry.open(parent);
-        let own = open.and_then(|open| HeaderValue::try_from(open.context.to_string()).ok());
-        if let Some(own) = own {
-            headers.insert(TRACEPARENT, own);
+    /// The request carries its own span, or what it is part of where it has none.
+    pub(super) fn begin(
+        telemetry: &Telemetry,
+        trace: Option<TraceContext>,
+        headers: &mut HeaderMap,
+    ) -> Self {
+        let open = telemetry.open(trace);
+        let carried = open.map(|open| open.context).or(trace);
+        if let Some(value) = carried.and_then(|t| HeaderValue::try_from(t.to_string()).ok()) {
+            headers.insert(TRACEPARENT, value);
         }
         Self(open)
     }
@@ -34,19 +38,17 @@ impl Exchange {
         self,
         telemetry: &Telemetry,
         request: &Request<'_>,
-        base: &str,
+        to: &[KeyValue; 2],
         reply: &Result<Reply, Failure>,
     ) {
         let Some(open) = self.0 else { return };
         let route = route(request.place);
         let mut close = Close::named(format!("{} {route}", request.method), SpanKind::Client);
-        let (scheme, rest) = base.split_once("://").unwrap_or(("http", base));
-        let host = rest.split('/').next().unwrap_or_default();
-        close.attributes = vec![
-            KeyValue::new(names::HTTP_METHOD, request.method.to_string()),
-            KeyValue::new(names::URL_SCHEME, scheme.to_owned()),
-            KeyValue::new(names::SERVER_ADDRESS, host.to_owned()),
-        ];
+        let [scheme, host] = to.clone();
+        let method = method_of(request);
+        let mut attributes = Vec::with_capacity(5);
+        attributes.extend([KeyValue::new(names::HTTP_METHOD, method), scheme, host]);
+        close.attributes = attributes;
         match reply {
             Ok(reply) => {
                 let status = i64::from(reply.status.as_u16());
@@ -77,6 +79,28 @@ pub(super) fn shared(
     close.links = with.map(|with| (with, "batch")).into_iter().collect();
     close.error = failure.map(|failure| failure.code.clone().into());
     telemetry.close(open.from(began), close);
+}
+
+/// Where a site's requests go, for their spans.
+pub(super) fn server(base: &Url) -> [KeyValue; 2] {
+    let shared = |text: &str| Arc::<str>::from(text);
+    let host = match (base.host_str().unwrap_or_default(), base.port()) {
+        (host, Some(port)) => format!("{host}:{port}").into(),
+        (host, None) => shared(host),
+    };
+    [
+        KeyValue::new(names::URL_SCHEME, shared(base.scheme())),
+        KeyValue::new(names::SERVER_ADDRESS, host),
+    ]
+}
+
+fn method_of(request: &Request<'_>) -> &'static str {
+    match request.method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        _ => "_OTHER",
+    }
 }
 
 /// `/wp/v2/posts/{id}` for every post.

@@ -30,6 +30,7 @@ impl SiteClient {
             body: Some(body.into()),
             answer_bytes_max: ANSWER_BYTES_MAX,
             signed: true,
+            trace: write.trace,
         };
         let reply = self.send(request).await?;
         if reply.status == StatusCode::CONFLICT && fault::code_of(&reply).starts_with("stale") {

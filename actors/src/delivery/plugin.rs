@@ -164,7 +164,7 @@ impl SiteClient {
                 (format!("{ROOT}/events"), event(write)?)
             }
         };
-        let mut request = post(&route, &body);
+        let mut request = post(&route, &body).traced(write.trace);
         request.headers = write_headers(write)?;
         let reply = self.send(request).await?;
         self.outcome(write, &reply)

@@ -9,11 +9,12 @@ use copydesk_core::failure::Failure;
 use copydesk_proto::TraceContext;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use opentelemetry::KeyValue;
 use secrecy::ExposeSecret as _;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::exchange::Exchange;
+use super::exchange::{self, Exchange};
 use super::fault;
 use super::site::{Site, SiteError};
 use crate::outbound;
@@ -48,6 +49,8 @@ pub(super) struct Request<'a> {
     pub(super) answer_bytes_max: usize,
     /// Whether the application password goes along.
     pub(super) signed: bool,
+    /// What it is part of.
+    pub(super) trace: Option<TraceContext>,
 }
 
 impl<'a> Request<'a> {
@@ -61,14 +64,13 @@ impl<'a> Request<'a> {
             body: None,
             answer_bytes_max: ANSWER_BYTES_MAX,
             signed: true,
+            trace: None,
         }
     }
 
-    /// The same with the trace's header.
-    pub(super) fn traced(mut self, trace: Option<TraceContext>) -> Self {
-        if let Some(value) = trace.and_then(|t| HeaderValue::try_from(t.to_string()).ok()) {
-            self.headers.insert(HeaderName::from_static("traceparent"), value);
-        }
+    /// The same as part of a trace.
+    pub(super) const fn traced(mut self, trace: Option<TraceContext>) -> Self {
+        self.trace = trace;
         self
     }
 }
@@ -127,6 +129,8 @@ pub(super) struct Transport {
     /// Set once `/wp-json` turned out not to work: the site has plain permalinks.
     plain: AtomicBool,
     telemetry: Telemetry,
+    /// What spans say of where requests go.
+    server: [KeyValue; 2],
 }
 
 impl Transport {
@@ -147,6 +151,7 @@ impl Transport {
             authorization: authorization_of(site)?,
             plain: AtomicBool::new(false),
             telemetry: site.telemetry.clone(),
+            server: exchange::server(&site.url),
         })
     }
 
@@ -179,9 +184,9 @@ impl Transport {
 
     async fn send_form(&self, request: &Request<'_>, plain: bool) -> Result<Reply, Failure> {
         let mut headers = request.headers.clone();
-        let exchange = Exchange::begin(&self.telemetry, &mut headers);
+        let exchange = Exchange::begin(&self.telemetry, request.trace, &mut headers);
         let reply = self.exchange(request, headers, plain).await;
-        exchange.end(&self.telemetry, request, &self.base, &reply);
+        exchange.end(&self.telemetry, request, &self.server, &reply);
         reply
     }
 

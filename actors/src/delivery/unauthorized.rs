@@ -162,6 +162,7 @@ impl SiteClient {
             body: Some(Bytes::from(call)),
             answer_bytes_max: ANSWER_BYTES_MAX,
             signed: false,
+            trace: None,
         };
         let Ok(reply) = self.transport.send(request).await else { return Reason::Unclear };
         reason_of_xmlrpc(&String::from_utf8_lossy(&reply.body))

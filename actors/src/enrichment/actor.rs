@@ -438,7 +438,7 @@ impl State {
             BreakerState::Open { .. } | BreakerState::Forced => 2,
         };
         if self.shown.replace(state) != Some(state) {
-            self.telemetry.metrics().breaker("provider", self.id.as_str(), state);
+            self.telemetry.metrics().breaker("provider", self.id.to_shared(), state);
         }
     }
 

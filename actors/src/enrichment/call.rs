@@ -31,14 +31,14 @@ impl Call {
         self,
         telemetry: &Telemetry,
         id: &ProviderId,
-        face: Face<'_>,
+        face: Face,
         answer: Result<&Reply, &Failure>,
     ) {
         let reply = answer.ok();
         telemetry.metrics().ai_call(AiCall {
-            provider: id.as_str(),
-            model: face.model,
-            outcome: answer.err().map_or("ok", |failure| failure.code.as_str()),
+            provider: id.to_shared().into(),
+            model: face.model.clone(),
+            outcome: answer.err().map_or("ok".into(), |failure| failure.code.clone().into()),
             input_tokens: reply.map_or(0, |r| r.input_tokens),
             output_tokens: reply.map_or(0, |r| r.output_tokens),
             cost_microdollars: reply.map_or(0, |r| r.cost_microdollars),
@@ -54,22 +54,23 @@ impl Call {
     }
 }
 
-fn attributes(id: &ProviderId, face: Face<'_>, reply: Option<&Reply>) -> Vec<KeyValue> {
+fn attributes(id: &ProviderId, face: Face, reply: Option<&Reply>) -> Vec<KeyValue> {
+    let Face { system, model, host } = face;
     let mut all = Vec::with_capacity(10);
     all.extend([
         KeyValue::new(names::GEN_AI_OPERATION, "chat"),
-        KeyValue::new(names::GEN_AI_PROVIDER, face.system),
-        KeyValue::new(names::GEN_AI_REQUEST_MODEL, face.model.to_owned()),
-        KeyValue::new(names::PROVIDER, id.to_string()),
+        KeyValue::new(names::GEN_AI_PROVIDER, system),
+        KeyValue::new(names::GEN_AI_REQUEST_MODEL, model.clone()),
+        KeyValue::new(names::PROVIDER, id.to_shared()),
     ]);
-    if let Some(host) = face.host {
-        all.push(KeyValue::new(names::SERVER_ADDRESS, host.to_owned()));
-    }
+    all.extend(host.map(|host| KeyValue::new(names::SERVER_ADDRESS, host)));
     let Some(reply) = reply else { return all };
+    // Mostly the one that was asked for.
+    let answered = if reply.model == model.as_str() { model } else { reply.model.clone().into() };
     let reasons = Array::String(vec![StringValue::from(reply.finish_reason)]);
     let cost = i64::try_from(reply.cost_microdollars).unwrap_or(i64::MAX);
     all.extend([
-        KeyValue::new(names::GEN_AI_RESPONSE_MODEL, reply.model.clone()),
+        KeyValue::new(names::GEN_AI_RESPONSE_MODEL, answered),
         KeyValue::new(names::GEN_AI_FINISH_REASONS, Value::Array(reasons)),
         KeyValue::new(names::GEN_AI_INPUT_TOKENS, i64::from(reply.input_tokens)),
         KeyValue::new(names::GEN_AI_OUTPUT_TOKENS, i64::from(reply.output_tokens)),

@@ -59,10 +59,10 @@ impl Actor for ReceiverActor {
             return Ok(());
         }
         // In a task of its own, so that one slow append does not hold the next webhook up.
-        tokio::spawn(async move {
+        tokio::spawn(Box::pin(async move {
             // A client that hung up gets no answer; its webhook is stored all the same.
             let _ = reply.send(store(&world, *webhook).await);
-        });
+        }));
         Ok(())
     }
 }

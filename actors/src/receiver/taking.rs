@@ -3,11 +3,12 @@
 //! makes no trace.
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use copydesk_core::refusal::Refusal;
 use copydesk_core::webhook::VerifiedWebhook;
-use copydesk_proto::{SourceId, TraceContext};
+use copydesk_proto::{PostKey, SourceId, TraceContext};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
 use tracing::debug;
@@ -32,8 +33,8 @@ pub enum Came<'a> {
 pub struct Taking {
     at: SystemTime,
     source: SourceId,
-    post: String,
-    event_type: String,
+    post: PostKey,
+    event_type: Arc<str>,
     trace: Option<TraceContext>,
     request: Option<Open>,
     save: Option<Open>,
@@ -56,8 +57,8 @@ impl Taking {
         Self {
             at,
             source: webhook.source.clone(),
-            post: webhook.post.to_string(),
-            event_type: webhook.payload.event_type.clone(),
+            post: webhook.post.clone(),
+            event_type: webhook.payload.event_type.as_str().into(),
             trace: carried,
             save: save.filter(|_| request.is_some()),
             request: request.map(|request| request.from(at)),
@@ -67,28 +68,29 @@ impl Taking {
     /// It is in the log, or it is not.
     pub fn end(self, telemetry: &Telemetry, came: &Came<'_>, stored: Result<&Receipt, &Refusal>) {
         let Self { at, source, post, event_type, trace, request, save } = self;
-        let request_id = match came {
-            Came::Sent(request_id) => request_id.to_string(),
-            Came::Fetched => String::new(),
+        let request_id: &dyn Display = match came {
+            Came::Sent(request_id) => *request_id,
+            Came::Fetched => &"",
         };
         let trace_id = trace.map(|trace| trace.trace_id()).unwrap_or_default();
         let (outcome, event_id) = match stored {
             Ok(receipt) => {
                 let (event_id, duplicate) = (&receipt.event_id, receipt.duplicate);
-                debug!(request_id, event_id, %trace_id, duplicate, "a webhook was taken in");
+                debug!(%request_id, event_id, %trace_id, duplicate, "a webhook was taken in");
                 (if duplicate { "duplicate" } else { "accepted" }, Some(event_id))
             }
             Err(_) => ("refused", None),
         };
+        let Some(request) = request else { return };
+        let post: Arc<str> = post.to_string().into();
         if let Some(save) = save.filter(|_| outcome == "accepted") {
             let mut close = Close::named("save post", SpanKind::Internal);
             close.attributes = vec![
-                KeyValue::new(names::EVENT_TYPE, event_type.clone()),
-                KeyValue::new(names::POST, post.clone()),
+                KeyValue::new(names::EVENT_TYPE, Arc::clone(&event_type)),
+                KeyValue::new(names::POST, Arc::clone(&post)),
             ];
             telemetry.close_at(save, at, close);
         }
-        let Some(request) = request else { return };
         let mut close = match came {
             Came::Sent(_) => Close::named("POST /webhooks/{source}", SpanKind::Server),
             Came::Fetched => Close::named("fetch webhook", SpanKind::Internal),
@@ -100,11 +102,11 @@ impl Taking {
                 KeyValue::new(names::HTTP_METHOD, "POST"),
                 KeyValue::new(names::HTTP_ROUTE, "/webhooks/{source}"),
                 KeyValue::new(names::HTTP_STATUS, status),
-                KeyValue::new(names::REQUEST_ID, request_id),
+                KeyValue::new(names::REQUEST_ID, request_id.to_string()),
             ]);
         }
         close.attributes.extend([
-            KeyValue::new(names::SOURCE, source.to_string()),
+            KeyValue::new(names::SOURCE, source.to_shared()),
             KeyValue::new(names::POST, post),
             KeyValue::new(names::EVENT_TYPE, event_type),
             KeyValue::new(names::OUTCOME, outcome),

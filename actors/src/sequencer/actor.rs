@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 
 use super::backlog::backlog_change;
 use super::effects::{Job, payload_of};
-use super::load::{Loaded, load, save};
+use super::load::{Loaded, RunTail, load, save};
 use super::message::{Answered, Rest, SequencerMessage, accepted_position};
 use super::reports::{alerts, held_report, list, reports};
 use super::trail::{Intakes, LINKS_MAX, Trail};
@@ -56,6 +56,9 @@ pub struct Start {
 }
 
 type Reply = oneshot::Sender<Result<(), Rejection>>;
+
+/// An operator's command and what became of it.
+type Decided = (Reply, Result<(), Rejection>);
 
 /// The partition is another node's by now, or may be.
 #[derive(Debug, thiserror::Error)]
@@ -196,32 +199,46 @@ impl Post {
         myself: &ActorRef<SequencerMessage>,
     ) -> Result<(), ActorProcessingErr> {
         self.may_append()?;
-        let Start { world, key, .. } = &self.start;
-        let loaded = match world.remembered.take(key) {
-            Some(remembered) => remembered,
-            None => {
-                let loaded = load(&*world.log, &*world.snapshots, key, &self.subjects).await?;
-                if loaded.last > Sequence(0) {
-                    world.remembered.ends_at(key, loaded.last);
-                    world.telemetry.metrics().load(loaded.from_snapshot);
-                }
-                loaded
-            }
-        };
-        let Loaded { state, last, events, unsaved, run: tail, .. } = loaded;
-        copydesk_eventlog::crash_point("sequencer.loaded");
-        self.dead = i64::try_from(state.dead.len()).unwrap_or(i64::MAX);
-        (self.state, self.last, self.events, self.unsaved) = (state, last, events, unsaved);
-        if let Some(run) = self.state.run.clone() {
-            self.leading_intake(run.id).await?;
-            for (position, _) in tail.absorbed.iter().take(LINKS_MAX) {
-                self.leading_intake(RunId(*position)).await?;
-            }
-            self.trail.go_on(&self.start.world, &run, &self.intakes, tail);
+        if !self.recall() {
+            // Seldom, and large: the task of every actor would have room for it.
+            Box::pin(self.read()).await?;
         }
+        copydesk_eventlog::crash_point("sequencer.loaded");
         let mut effects = outstanding(&self.state);
         effects.retain(|e| !(matches!(e, Effect::Tell(_)) && makes(Mistake::ForgetOwed)));
         self.act(effects, myself).await
+    }
+
+    /// Takes the state that the post's last sequencer left, if it is known to be the newest. A run
+    /// was not at work then.
+    fn recall(&mut self) -> bool {
+        let remembered = self.start.world.remembered.take(&self.start.key);
+        remembered.map(|remembered| self.adopt(remembered)).is_some()
+    }
+
+    /// Takes the state that the log has.
+    async fn read(&mut self) -> Result<(), ActorProcessingErr> {
+        let Start { world, key, .. } = &self.start;
+        let loaded = load(&*world.log, &*world.snapshots, key, &self.subjects).await?;
+        if loaded.last > Sequence(0) {
+            world.remembered.ends_at(key, loaded.last);
+            world.telemetry.metrics().load(loaded.from_snapshot);
+        }
+        let tail = self.adopt(loaded);
+        let Some(run) = self.state.run.clone() else { return Ok(()) };
+        self.leading_intake(run.id).await?;
+        for (position, _) in tail.absorbed.iter().take(LINKS_MAX) {
+            self.leading_intake(RunId(*position)).await?;
+        }
+        self.trail.go_on(&self.start.world, &run, &self.intakes, tail);
+        Ok(())
+    }
+
+    fn adopt(&mut self, loaded: Loaded) -> RunTail {
+        let Loaded { state, last, events, unsaved, run: tail, .. } = loaded;
+        self.dead = i64::try_from(state.dead.len()).unwrap_or(i64::MAX);
+        (self.state, self.last, self.events, self.unsaved) = (state, last, events, unsaved);
+        tail
     }
 
     /// Leaves the state to the post's next sequencer. A run at work is left to the log, which
@@ -268,25 +285,7 @@ impl Post {
         self.catch_up().await?;
         let now = World::now();
         let policy = self.start.world.policy(&self.start.key);
-        let mut turn = Turn::new(std::mem::take(&mut self.state), &policy, now);
-        let mut replies = Vec::new();
-        let mut full = false;
-        for (command, reply) in std::mem::take(&mut self.pending) {
-            let position = accepted_position(&command);
-            // Once one event had to stay in the log, those after it must not overtake it.
-            let decided = match position {
-                Some(_) if full => Err(Rejection::QueueFull),
-                Some(_) | None => turn.take(command),
-            };
-            if decided == Err(Rejection::QueueFull) {
-                full = true;
-                self.behind = self.behind.max(position.map(|p| Sequence(p.0)));
-            }
-            replies.extend(reply.map(|reply| (reply, decided)));
-        }
-        let _ = turn.take(PostCommand::Tick);
-        let (state, events) = turn.finish();
-        self.state = state;
+        let (events, replies) = self.decide(&policy, now);
         let wake_at = next_wake(&self.state, &policy);
         if makes(Mistake::ActBeforeAppend) {
             self.act(events.iter().filter_map(react).collect(), myself).await?;
@@ -305,6 +304,30 @@ impl Post {
         }
         self.act(effects, myself).await?;
         self.rest(wake_at, myself)
+    }
+
+    /// Decides everything that is pending, and tells what is to be answered when it is durable.
+    fn decide(&mut self, policy: &Policy, now: Timestamp) -> (Vec<PostEvent>, Vec<Decided>) {
+        let mut turn = Turn::new(std::mem::take(&mut self.state), policy, now);
+        let mut replies = Vec::new();
+        let mut full = false;
+        for (command, reply) in std::mem::take(&mut self.pending) {
+            let position = accepted_position(&command);
+            // Once one event had to stay in the log, those after it must not overtake it.
+            let decided = match position {
+                Some(_) if full => Err(Rejection::QueueFull),
+                Some(_) | None => turn.take(command),
+            };
+            if decided == Err(Rejection::QueueFull) {
+                full = true;
+                self.behind = self.behind.max(position.map(|p| Sequence(p.0)));
+            }
+            replies.extend(reply.map(|reply| (reply, decided)));
+        }
+        let _ = turn.take(PostCommand::Tick);
+        let (state, events) = turn.finish();
+        self.state = state;
+        (events, replies)
     }
 
     /// Reads intake records that the mailbox did not hold, as far as there is room for them.
@@ -477,20 +500,15 @@ impl Post {
                     continue;
                 }
             };
-            let Some(run) = self.state.run.clone().filter(|r| r.id == run) else { continue };
+            if self.state.run.as_ref().is_none_or(|at_work| at_work.id != run) {
+                continue;
+            }
             debug!(post = %self.start.key, ?step, attempt, "asking");
-            let intake = self.leading_intake(run.id).await?;
-            // The event's own text is not the run's once the post was read again: after a restart
-            // only the hash of what was read is known, and the effect reads the post.
-            let text = self.text_of(run.id, intake.as_deref()).filter(|text| {
-                run.input.is_none_or(|input| input.hash == text.input_hash())
-                    || makes(Mistake::TextOfTheEvent)
-            });
-            let (world, key) = (Arc::clone(&self.start.world), self.start.key.clone());
-            let (trace, event) = self.trail.of(run.id);
-            let job = Job { world, key, run, intake, text, trace, event, attempt };
+            let intake = self.leading_intake(run).await?;
+            let Some(job) = self.job(step, intake, attempt) else { continue };
             let myself = myself.clone();
-            tokio::spawn(self.effects.clone().run_until_cancelled_owned(async move {
+            // In the heap before it is spawned, where it would be moved several times.
+            let effect = Box::pin(async move {
                 let answered = match step {
                     Step::Read => job.read().await,
                     Step::Enrich(place) => job.enrich(place).await,
@@ -499,9 +517,28 @@ impl Post {
                 copydesk_eventlog::crash_point("effect.answered");
                 // A sequencer that is gone left its effects to the next one.
                 let _ = myself.cast(SequencerMessage::Answer(Box::new(answered)));
-            }));
+            });
+            tokio::spawn(self.effects.clone().run_until_cancelled_owned(effect));
         }
         Ok(())
+    }
+
+    /// The run at work as an effect needs it.
+    fn job(&mut self, step: Step, intake: Option<Arc<Intake>>, attempt: u32) -> Option<Job> {
+        let run = self.state.run.clone()?;
+        let text = match step {
+            Step::Enrich(_) => self.text_of(run.id, intake.as_deref()),
+            Step::Read | Step::Write => None,
+        };
+        // The event's own text is not the run's once the post was read again: after a restart
+        // only the hash of what was read is known, and the effect reads the post.
+        let text = text.filter(|text| {
+            run.input.is_none_or(|input| input.hash == text.input_hash())
+                || makes(Mistake::TextOfTheEvent)
+        });
+        let (world, key) = (Arc::clone(&self.start.world), self.start.key.clone());
+        let (trace, event) = self.trail.of(run.id);
+        Some(Job { world, key, run, intake, text, trace, event, attempt })
     }
 
     /// Puts the notices of the oldest owed end into the log, unless some are on their way. They are
@@ -522,7 +559,7 @@ impl Post {
         let leading = self.leading_intake(owed.run).await?;
         let (world, key) = (Arc::clone(&self.start.world), self.start.key.clone());
         let myself = myself.clone();
-        tokio::spawn(self.effects.clone().run_until_cancelled_owned(async move {
+        let effect = Box::pin(async move {
             let told = subscribers::tell(&world, &key, &owed, leading.as_deref()).await;
             let message = match told {
                 Ok(()) => {
@@ -536,7 +573,8 @@ impl Post {
                 }
             };
             let _ = myself.cast(message);
-        }));
+        });
+        tokio::spawn(self.effects.clone().run_until_cancelled_owned(effect));
         Ok(())
     }
 

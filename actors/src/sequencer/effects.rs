@@ -36,7 +36,7 @@ pub(super) struct Job {
     pub run: Run,
     /// The event that leads the run, once it is at hand.
     pub intake: Option<Arc<Intake>>,
-    /// The text at work, once it is at hand.
+    /// The text at work, for an enrichment and once it is at hand.
     pub text: Option<Arc<PostText>>,
     /// The trace of the run.
     pub trace: Option<TraceContext>,
@@ -58,7 +58,7 @@ impl Job {
     }
 
     /// Reads the post from WordPress.
-    pub(super) async fn read(self) -> Answered {
+    pub(super) async fn read(&self) -> Answered {
         let run = self.id();
         match self.read_post().await {
             Ok(post) if post.found => {
@@ -92,7 +92,7 @@ impl Job {
     }
 
     /// Asks for the enrichment at `place` of the plan.
-    pub(super) async fn enrich(self, place: u8) -> Answered {
+    pub(super) async fn enrich(&self, place: u8) -> Answered {
         let run = self.id();
         let Some(input) = self.run.input else {
             return self.read().await;
@@ -188,16 +188,18 @@ impl Job {
     ) -> Result<(&'a ProviderId, Result<Reply, Failure>), Withheld> {
         let mut id = id;
         loop {
-            let asked = self.ask_for_money(id, question.clone()).await?;
-            match (asked, self.world.fallbacks.get(id)) {
-                (Err(failure), Some(next))
+            let Some(next) = self.world.fallbacks.get(id) else {
+                return Ok((id, self.ask_for_money(id, question).await?));
+            };
+            match self.ask_for_money(id, question.clone()).await? {
+                Err(failure)
                     if failure.class == FailureClass::Unavailable
                         && failure.code != RATE_LIMITED =>
                 {
                     debug!(post = %self.key, from = %id, to = %next, "another provider takes over");
                     id = next;
                 }
-                (answer, _) => return Ok((id, answer)),
+                answer => return Ok((id, answer)),
             }
         }
     }
@@ -230,7 +232,7 @@ impl Job {
     }
 
     /// Writes the run's results to WordPress.
-    pub(super) async fn write(self) -> Answered {
+    pub(super) async fn write(&self) -> Answered {
         let run = self.id();
         let Some(Write { number, fields }) = self.run.write.clone() else {
             return plain(PostCommand::Tick);
@@ -239,7 +241,7 @@ impl Job {
             let result = self.hand_over(subscriber).await;
             return plain(PostCommand::Written { run, write: number, result });
         }
-        let step = StepSpan::begin(&self);
+        let step = StepSpan::begin(self);
         let outcome = match self.world.sites.get(&self.key.site) {
             Some(site) => {
                 let write = Box::new(self.write_request(number.0, fields, step.trace));
@@ -252,7 +254,7 @@ impl Job {
             }
             None => Err(no_site()),
         };
-        step.delivered(&self, "write", outcome.as_ref().map(written));
+        step.delivered(self, "write", outcome.as_ref().map(written));
         let result = outcome.map(|outcome| match outcome {
             WriteOutcome::Applied { stored, kept, suggested, .. } => {
                 WriteResult::Applied { stored, kept, suggested }

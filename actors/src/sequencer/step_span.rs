@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use copydesk_core::failure::Failure;
 use copydesk_proto::TraceContext;
-use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
+use opentelemetry::{KeyValue, StringValue};
 use tracing::debug;
 
 use super::effects::Job;
@@ -40,8 +40,10 @@ impl StepSpan {
             Ok(said) => (said, None),
             Err(failure) => ("failed", Some(failure)),
         };
-        let counted = failure.map_or(said, |failure| failure.code.as_str());
-        let site = job.key.subscriber().map_or(job.key.site.as_str(), |to| to.as_str());
+        let counted =
+            failure.map_or(StringValue::from(said), |failure| failure.code.clone().into());
+        let site =
+            job.key.subscriber().map_or_else(|| job.key.site.to_shared(), |to| to.to_shared());
         let took = self.began.elapsed();
         job.world.telemetry.metrics().delivery(site, kind, counted, took);
         let name = match kind {

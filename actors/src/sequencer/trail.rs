@@ -58,7 +58,7 @@ struct Work {
 struct About {
     position: IntakePosition,
     event: Arc<str>,
-    event_type: String,
+    event_type: Arc<str>,
     received_at: Timestamp,
 }
 
@@ -83,8 +83,8 @@ impl About {
     fn new(position: IntakePosition, received_at: Timestamp, intake: Option<&Intake>) -> Self {
         Self {
             position,
-            event: intake.map_or_else(|| "".into(), |i| i.event_id.as_str().into()),
-            event_type: intake.map(|i| i.event_type.clone()).unwrap_or_default(),
+            event: intake.map_or("", |i| &i.event_id).into(),
+            event_type: intake.map_or("", |i| &i.event_type).into(),
             received_at,
         }
     }
@@ -349,7 +349,7 @@ fn processed(about: &About, outcome: &'static str) -> Close {
         KeyValue::new(names::MESSAGING_DESTINATION, "cd.in"),
         KeyValue::new(names::MESSAGING_MESSAGE, about.position.0.to_string()),
         KeyValue::new(names::EVENT_ID, Arc::clone(&about.event)),
-        KeyValue::new(names::EVENT_TYPE, about.event_type.clone()),
+        KeyValue::new(names::EVENT_TYPE, Arc::clone(&about.event_type)),
         KeyValue::new(names::OUTCOME, outcome),
     ]);
     close
@@ -359,7 +359,7 @@ fn told(world: &World, key: &PostKey, ended: &Ended, now: Timestamp) {
     let Ended { about, outcome, code, trace } = ended;
     let took = Duration::from_millis(now.since_ms(about.received_at));
     if key.subscriber().is_none() {
-        world.telemetry.metrics().run(key.site.as_str(), outcome, took);
+        world.telemetry.metrics().run(key.site.to_shared(), outcome, took);
     }
     let trace_id = trace.map(|trace| trace.trace_id()).unwrap_or_default();
     match code {

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
+use opentelemetry::{KeyValue, StringValue};
 
 use super::names;
 
@@ -50,14 +50,14 @@ pub struct Request {
 }
 
 /// One AI call that was made.
-#[derive(Debug, Clone, Copy)]
-pub struct AiCall<'a> {
+#[derive(Debug, Clone)]
+pub struct AiCall {
     /// The provider's name in the configuration.
-    pub provider: &'a str,
+    pub provider: StringValue,
     /// The model asked for.
-    pub model: &'a str,
+    pub model: StringValue,
     /// `ok`, or the failure's code.
-    pub outcome: &'a str,
+    pub outcome: StringValue,
     /// Prompt tokens.
     pub input_tokens: u32,
     /// Answer tokens.
@@ -122,11 +122,16 @@ impl Metrics {
     }
 
     /// A webhook was taken in, known already, or refused.
-    pub fn webhook(&self, source: &str, outcome: &'static str, code: &'static str) {
+    pub fn webhook(
+        &self,
+        source: impl Into<StringValue>,
+        outcome: &'static str,
+        code: &'static str,
+    ) {
         self.webhooks.add(
             1,
             &[
-                KeyValue::new(names::SOURCE, source.to_owned()),
+                KeyValue::new(names::SOURCE, source.into()),
                 KeyValue::new(names::OUTCOME, outcome),
                 KeyValue::new(names::CODE, code),
             ],
@@ -146,24 +151,24 @@ impl Metrics {
     }
 
     /// An event reached its end.
-    pub fn run(&self, site: &str, outcome: &'static str, took: Duration) {
+    pub fn run(&self, site: impl Into<StringValue>, outcome: &'static str, took: Duration) {
         let attributes =
-            [KeyValue::new(names::SITE, site.to_owned()), KeyValue::new(names::OUTCOME, outcome)];
+            [KeyValue::new(names::SITE, site.into()), KeyValue::new(names::OUTCOME, outcome)];
         self.runs.add(1, &attributes);
         self.run_duration.record(took.as_secs_f64(), &attributes[1..]);
     }
 
     /// An AI call ended.
-    pub fn ai_call(&self, call: AiCall<'_>) {
+    pub fn ai_call(&self, call: AiCall) {
         let face = [
-            KeyValue::new(names::PROVIDER, call.provider.to_owned()),
-            KeyValue::new(names::GEN_AI_REQUEST_MODEL, call.model.to_owned()),
+            KeyValue::new(names::PROVIDER, call.provider),
+            KeyValue::new(names::GEN_AI_REQUEST_MODEL, call.model),
         ];
         let with = |more: KeyValue| {
             let [provider, model] = face.clone();
             [provider, model, more]
         };
-        let outcome = KeyValue::new(names::OUTCOME, call.outcome.to_owned());
+        let outcome = KeyValue::new(names::OUTCOME, call.outcome);
         self.ai_calls.add(1, &with(outcome));
         self.ai_duration.record(call.took.as_secs_f64(), &face);
         for (tokens, direction) in [(call.input_tokens, "input"), (call.output_tokens, "output")] {
@@ -178,17 +183,23 @@ impl Metrics {
     }
 
     /// A read or write of a site ended; `outcome`: what became of it, or the failure's code.
-    pub fn delivery(&self, site: &str, kind: &'static str, outcome: &str, took: Duration) {
-        let site = KeyValue::new(names::SITE, site.to_owned());
+    pub fn delivery(
+        &self,
+        site: impl Into<StringValue>,
+        kind: &'static str,
+        outcome: impl Into<StringValue>,
+        took: Duration,
+    ) {
+        let site = KeyValue::new(names::SITE, site.into());
         let kind = KeyValue::new(names::KIND, kind);
         self.delivery_duration.record(took.as_secs_f64(), &[site.clone(), kind.clone()]);
-        let outcome = KeyValue::new(names::OUTCOME, outcome.to_owned());
+        let outcome = KeyValue::new(names::OUTCOME, outcome.into());
         self.deliveries.add(1, &[site, kind, outcome]);
     }
 
     /// A breaker of a `provider` or `site` stands so: 0 closed, 1 half open, 2 open.
-    pub fn breaker(&self, kind: &'static str, name: &str, state: u64) {
-        let name = KeyValue::new(names::NAME, name.to_owned());
+    pub fn breaker(&self, kind: &'static str, name: impl Into<StringValue>, state: u64) {
+        let name = KeyValue::new(names::NAME, name.into());
         self.breakers.record(state, &[KeyValue::new(names::KIND, kind), name]);
     }
 

@@ -123,7 +123,8 @@ impl Publisher {
         for (name, text) in headers {
             all.insert(HeaderName::from_static(name), value(text)?);
         }
-        let context = self.context.get_or_try_init(|| self.connect()).await?;
+        // In the heap: every task that may publish would have room for it, 8 KB.
+        let context = self.context.get_or_try_init(|| Box::pin(self.connect())).await?;
         // What is sent meanwhile would wait in the client, beyond our sight.
         if context.client().connection_state() != State::Connected {
             return Err(PublishError::Disconnected);

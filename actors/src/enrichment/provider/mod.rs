@@ -12,6 +12,7 @@ use copydesk_core::failure::Failure;
 use copydesk_core::post::Lane;
 use copydesk_proto::{SiteId, TraceContext};
 use futures::future::BoxFuture;
+use opentelemetry::StringValue;
 
 use super::recipe::Recipe;
 
@@ -55,14 +56,14 @@ pub struct Reply {
 }
 
 /// Whom a provider asks, as spans and metrics name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Face<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Face {
     /// `openai`, `anthropic`; `copydesk` where no call leaves the process.
     pub system: &'static str,
     /// The model asked for.
-    pub model: &'a str,
+    pub model: StringValue,
     /// The host asked; `None` where no call leaves the process.
-    pub host: Option<&'a str>,
+    pub host: Option<StringValue>,
 }
 
 /// An AI service.
@@ -75,8 +76,8 @@ pub struct Face<'a> {
 /// - Dropping the future abandons the call; the service may still bill it.
 pub trait Provider: Send + Sync + 'static {
     /// Whom it asks.
-    fn face(&self) -> Face<'_> {
-        Face { system: "copydesk", model: "builtin", host: None }
+    fn face(&self) -> Face {
+        Face { system: "copydesk", model: "builtin".into(), host: None }
     }
 
     /// Asks the question.

@@ -6,6 +6,7 @@
 
 mod failure;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use copydesk_core::content::FieldValue;
@@ -18,6 +19,7 @@ use genai::chat::{
 };
 use genai::resolver::{AuthData, Endpoint};
 use genai::{Client, Headers, ModelIden, ServiceTarget};
+use opentelemetry::StringValue;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -98,6 +100,7 @@ pub struct Network {
     settings: NetworkSettings,
     client: Client,
     target: ServiceTarget,
+    face: Face,
 }
 
 impl Network {
@@ -127,7 +130,8 @@ impl Network {
             .with_reqwest(http_client(&settings)?)
             .build()
             .map_err(|error| SetupError::Client(error.to_string()))?;
-        Ok(Self { settings, client, target })
+        let face = face_of(&settings);
+        Ok(Self { settings, client, target, face })
     }
 
     /// Lists the service's models: says whether it is there and takes the key, and costs nothing.
@@ -233,13 +237,8 @@ impl Network {
 }
 
 impl Provider for Network {
-    fn face(&self) -> Face<'_> {
-        let system = match self.settings.kind {
-            Kind::OpenAi => "openai",
-            Kind::Anthropic => "anthropic",
-        };
-        let host = self.settings.base_url.host_str();
-        Face { system, model: &self.settings.model, host }
+    fn face(&self) -> Face {
+        self.face.clone()
     }
 
     fn ask<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Reply, Failure>> {
@@ -250,6 +249,16 @@ impl Provider for Network {
         // The answer, and one repair of it.
         self.request_cost_max(question).saturating_mul(2)
     }
+}
+
+fn face_of(settings: &NetworkSettings) -> Face {
+    let system = match settings.kind {
+        Kind::OpenAi => "openai",
+        Kind::Anthropic => "anthropic",
+    };
+    let shared = |text: &str| StringValue::from(Arc::<str>::from(text));
+    let host = settings.base_url.host_str().map(shared);
+    Face { system, model: shared(&settings.model), host }
 }
 
 fn http_client(settings: &NetworkSettings) -> Result<reqwest::Client, SetupError> {
