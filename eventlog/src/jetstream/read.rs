@@ -222,7 +222,7 @@ impl Reader {
             match self.open_on_leader(DeliverPolicy::LastPerSubject, &subjects).await {
                 Ok(pull) => {
                     let (left, at) = (pull.pending(), Sequence(0));
-                    return Ok(Some(Lasts { pull, scope, end: end.sequence, left, at }));
+                    return Ok(Some(Lasts { pull, scope, end: end.sequence, left, at, patience }));
                 }
                 Err(error) => patience.pause(error.to_string()).await?,
             }
@@ -290,13 +290,15 @@ pub(super) struct Lasts {
     /// Subjects not delivered yet.
     left: usize,
     at: Sequence,
+    /// With its first records.
+    patience: Patience,
 }
 
 impl Lasts {
     /// The next of them; empty at the end.
     pub(super) async fn next(&mut self) -> Result<Vec<Record>, ReadError> {
         while self.left > 0 {
-            let batch = self.pull.batch(self.left, Sequence(u64::MAX)).await?;
+            let batch = self.batch().await?;
             self.left = self.left.saturating_sub(batch.len());
             match batch.last() {
                 Some(newest) => self.at = newest.sequence,
@@ -314,6 +316,20 @@ impl Lasts {
             return Err(ReadError::Unavailable("a copy of the stream lags".to_owned()));
         }
         Ok(Vec::new())
+    }
+
+    /// The first one is asked for until it comes: not every server knows a new consumer at once,
+    /// and one that does not answers that nobody is there (503).
+    async fn batch(&mut self) -> Result<Vec<Record>, ReadError> {
+        loop {
+            self.patience.check()?;
+            match self.pull.batch(self.left, Sequence(u64::MAX)).await {
+                Err(ReadError::Unavailable(reason)) if self.at == Sequence(0) => {
+                    self.patience.pause(reason).await?;
+                }
+                done => return done,
+            }
+        }
     }
 }
 
