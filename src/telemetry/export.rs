@@ -29,8 +29,8 @@ use crate::config::{Environment, OtlpProtocol, Telemetry as Settings};
 /// Spans that wait for their batch: half a second of what one node makes at most, about 8 MB.
 const QUEUE_MAX: usize = 8_192;
 
-/// Spans of one batch; half a megabyte.
-const BATCH_MAX: usize = 1_024;
+/// Spans of one batch: a quarter of a megabyte, which a core's cache holds beside the work.
+const BATCH_MAX: usize = 256;
 
 /// How long a span waits for its batch to fill: what a kill of the process may lose.
 const DELAY: Duration = Duration::from_secs(1);

@@ -1,18 +1,20 @@
 //! Counts on their way out: shown to a Prometheus that asks, and sent by OTLP where there is a
 //! collector.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_otlp::{MetricExporter as Otlp, Protocol, WithExportConfig};
+use opentelemetry_prometheus::PrometheusExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::reader::MetricReader;
 use opentelemetry_sdk::metrics::{
-    Instrument, PeriodicReader, SdkMeterProvider, Stream, Temporality,
+    Instrument, InstrumentKind, PeriodicReader, Pipeline, SdkMeterProvider, Stream, Temporality,
 };
 use prometheus::{Registry, TextEncoder};
 
@@ -54,13 +56,20 @@ pub(super) fn provider(
         .context("metrics")?;
     let cap =
         |_: &Instrument| Stream::builder().with_cardinality_limit(LABEL_SETS_MAX).build().ok();
-    let mut provider =
-        SdkMeterProvider::builder().with_reader(shown).with_resource(resource).with_view(cap);
+    let provider = SdkMeterProvider::builder().with_resource(resource).with_view(cap);
     let trouble = Trouble::none("metrics");
-    if let Some(collector) = collector {
+    let provider = if let Some(collector) = collector {
         let exporter = Watched { otlp: otlp(collector)?, trouble: Arc::clone(&trouble) };
-        provider = provider.with_reader(PeriodicReader::builder(exporter).build());
-    }
+        let is_cumulative = matches!(exporter.temporality(), Temporality::Cumulative);
+        let sent = PeriodicReader::builder(exporter).build();
+        if is_cumulative {
+            provider.with_reader(Both { shown, sent })
+        } else {
+            provider.with_reader(shown).with_reader(sent)
+        }
+    } else {
+        provider.with_reader(shown)
+    };
     let provider = provider.build();
     if collector.is_some() {
         trouble.observe(&provider.meter("copydesk"));
@@ -80,6 +89,39 @@ fn otlp(collector: &Collector) -> anyhow::Result<Otlp> {
     exporter.context("telemetry.otlp_endpoint: no exporter of metrics can be made for it")
 }
 
+/// Two ways out of the same counts: a reader of its own for each would count everything twice.
+#[derive(Debug)]
+struct Both {
+    shown: PrometheusExporter,
+    sent: PeriodicReader<Watched>,
+}
+
+impl MetricReader for Both {
+    fn register_pipeline(&self, pipeline: Weak<Pipeline>) {
+        self.shown.register_pipeline(Weak::clone(&pipeline));
+        self.sent.register_pipeline(pipeline);
+    }
+
+    fn collect(&self, metrics: &mut ResourceMetrics) -> OTelSdkResult {
+        self.shown.collect(metrics)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.sent.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        let sent = self.sent.shutdown_with_timeout(timeout);
+        self.shown.shutdown_with_timeout(timeout)?;
+        sent
+    }
+
+    fn temporality(&self, _: InstrumentKind) -> Temporality {
+        Temporality::Cumulative
+    }
+}
+
+#[derive(Debug)]
 struct Watched {
     otlp: Otlp,
     trouble: Arc<Trouble>,
