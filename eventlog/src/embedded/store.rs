@@ -57,7 +57,7 @@ impl Store {
     pub(super) fn open(dir: &Path, settings: Settings) -> fjall::Result<Self> {
         let db = Database::builder(dir)
             .cache_size(settings.cache_bytes_max)
-            .max_journaling_size(128 * 1024 * 1024)
+            .max_journaling_size(64 * 1024 * 1024)
             // Recovery compresses again to compare checksums, so another version of the
             // compressor would make a good journal unreadable.
             .journal_compression(CompressionType::None)
