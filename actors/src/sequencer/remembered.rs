@@ -17,7 +17,7 @@ use super::load::Loaded;
 use crate::records::{PARTITIONS, partition_of};
 
 /// States kept. Each is 1 to 2 KB, and a newsroom's busy hour touches fewer posts.
-const RESTING_MAX: usize = 8_192;
+const RESTING_MAX: usize = 6_144;
 
 /// The last decision of each post of a partition, by a hash of its key: two posts that share a hash
 /// cost each other a read, no more. `None` when the log must be asked.

@@ -20,7 +20,7 @@ impl Default for Settings {
         Self {
             free_bytes_min: 512 * 1024 * 1024,
             ring_bytes_max: 4 * 1024 * 1024,
-            cache_bytes_max: 8 * 1024 * 1024,
+            cache_bytes_max: 4 * 1024 * 1024,
             memtable_bytes_max: 8 * 1024 * 1024,
         }
     }
@@ -48,7 +48,7 @@ pub(super) const INLINE_ANSWERS_MAX: usize = 8;
 
 /// Subjects whose last sequence the writer remembers; others cost one look-up in the index.
 /// About 100 bytes each.
-pub(super) const LAST_CACHE_SUBJECTS_MAX: usize = 32 * 1024;
+pub(super) const LAST_CACHE_SUBJECTS_MAX: usize = 16 * 1024;
 
 /// Message ids remembered: 120 s at 16,000 appends per second, 44 bytes each. At the bound
 /// appends are refused as full, because forgetting an id early would break the promise.

@@ -22,7 +22,7 @@ const CHECKED_FROM: usize = 9;
 const BYTES_FROM: usize = 17;
 
 /// Memory for pages; sled's own default is 1 GiB.
-const CACHE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+const CACHE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// What sled's error says when its lock is held.
 const LOCKED: &str = "could not acquire lock";
