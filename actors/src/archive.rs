@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use copydesk_eventlog::{
-    AppendError, EventLog, Filter, NewRecord, ReadError, Record, Sequence, Subject,
-};
+use copydesk_eventlog::{AppendError, EventLog, NewRecord, ReadError, Record, Sequence, Subject};
 use copydesk_proto::{SCHEMA_VERSION, Timestamp, v1};
 use futures::StreamExt;
 use serde::Serialize;
@@ -177,7 +175,7 @@ async fn archive_on(log: &dyn EventLog, archive: &Archive) -> Result<(), Archive
     let mark = log.last(&subject).await?;
     let from = mark.as_ref().map_or(Ok(Sequence(0)), through)?;
     let mut file = File::default();
-    let mut payloads = log.tail(from, Filter(Some(INTAKE)));
+    let mut payloads = log.tail(from, INTAKE);
     let Some(first) = payloads.next().await else { return Ok(()) };
     file.push(&first?);
     let deadline = tokio::time::sleep(archive.gather);

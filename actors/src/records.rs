@@ -6,7 +6,7 @@ use copydesk_core::post::{
     End, Incoming, IntakePosition, Lane, Phase, PostEvent, PostState, SourceVersion, Step, codec,
 };
 use copydesk_core::roster::Partition;
-use copydesk_eventlog::{Headers, MessageId, NewRecord, Record, Sequence, Subject};
+use copydesk_eventlog::{Filter, Headers, MessageId, NewRecord, Record, Sequence, Subject};
 use copydesk_proto::{
     ContentHash, PostId, PostKey, RouteId, SCHEMA_VERSION, SiteId, SourceId, Timestamp,
     TraceContext, v1,
@@ -16,11 +16,11 @@ use sha2::{Digest, Sha256};
 /// Partitions of the stream. Fixed when the stream is created; nodes share them out.
 pub const PARTITIONS: u64 = 64;
 
-/// Last token of intake subjects: verified webhooks.
-pub const INTAKE: &str = "in";
+/// Verified webhooks.
+pub const INTAKE: Filter = Filter(Some("cd.*.*.*.in"));
 
-/// Last token of decision subjects: what the sequencers decided.
-pub const DECISIONS: &str = "ev";
+/// What the sequencers decided.
+pub const DECISIONS: Filter = Filter(Some("cd.*.*.*.ev"));
 
 /// The desk's own subject: operators' holds.
 pub const DESK_SUBJECT: &str = "cd.desk.holds";
@@ -75,7 +75,7 @@ impl Subjects {
         let subject = |kind| {
             Subject::new(&format!("{base}.{kind}")).expect("ids hold only what subjects may hold")
         };
-        Self { partition, intake: subject(INTAKE), decisions: subject(DECISIONS) }
+        Self { partition, intake: subject("in"), decisions: subject("ev") }
     }
 }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use copydesk_core::post::PostEvent;
-use copydesk_eventlog::{Filter, ReadError, Record, Sequence};
+use copydesk_eventlog::{ReadError, Record, Sequence};
 use copydesk_proto::{PostKey, Timestamp};
 use futures::StreamExt;
 use tracing::{info, warn};
@@ -44,7 +44,7 @@ pub async fn sweep(desk: &Desk, before: Timestamp, archives: bool) -> Result<u64
     let log = &desk.world().log;
     let end = if archives { archive::archived(&**log).await? } else { Sequence(u64::MAX) };
     let mut trimmed = 0;
-    let mut last_decisions = log.last_per_subject(Filter(Some(DECISIONS)));
+    let mut last_decisions = log.last_per_subject(DECISIONS);
     while let Some(record) = last_decisions.next().await {
         let record = record?;
         // Each node trims the posts it works on.

@@ -49,13 +49,13 @@ async fn step(step: &str, folder: &Path, records: usize) {
         "fill" => fill(&log, records).await,
         "use" => {
             scan(&log, None).await;
-            scan(&log, Some("ev")).await;
+            scan(&log, Some("cd.*.*.*.ev")).await;
             read(&log).await;
             look(&log, records).await;
         }
         "trim" => trim(&log, records).await,
         _ => {
-            scan(&log, Some("ev")).await;
+            scan(&log, Some("cd.*.*.*.ev")).await;
             read(&log).await;
             let start = Instant::now();
             let verified = log.verify(|_| {}).await.unwrap();

@@ -86,7 +86,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// Subjects by their last token, for example `in` or `ev`; `None` is every subject.
+/// Subjects by a pattern, in which `*` stands for one token: `cd.*.*.*.in`; `None` is every subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Filter(pub Option<&'static str>);
 
@@ -94,7 +94,20 @@ impl Filter {
     /// Whether the subject is meant.
     #[must_use]
     pub fn matches(&self, subject: &Subject) -> bool {
-        self.0.is_none_or(|last| subject.as_str().rsplit('.').next() == Some(last))
+        self.matches_name(subject.as_str())
+    }
+
+    /// As [`Filter::matches`], for a name that need not be a subject's.
+    pub(crate) fn matches_name(&self, name: &str) -> bool {
+        let fits = |pattern: &str| {
+            let mut tokens = name.split('.');
+            let wanted = pattern.split('.');
+            wanted
+                .into_iter()
+                .all(|token| tokens.next().is_some_and(|t| token == "*" || token == t))
+                && tokens.next().is_none()
+        };
+        self.0.is_none_or(fits)
     }
 }
 

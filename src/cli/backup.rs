@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use copydesk_actors::records::{DECISIONS, Decision, INTAKE, Intake, post_of, rfc3339};
+use copydesk_eventlog::Record;
 use copydesk_eventlog::archive::{self, Archive, Archived, Next};
-use copydesk_eventlog::{Filter, Record};
 use copydesk_proto::Timestamp;
 use futures::StreamExt;
 use indicatif::ProgressBar;
@@ -98,7 +98,7 @@ fn exported(record: &Record) -> anyhow::Result<Value> {
         "subject": record.subject.as_str(),
         "post": post_of(&record.subject).map(|post| post.to_string()),
     });
-    if Filter(Some(INTAKE)).matches(&record.subject) {
+    if INTAKE.matches(&record.subject) {
         let intake = Intake::read(record)?;
         line["webhook"] = json!({
             "event_id": intake.event_id,
@@ -108,7 +108,7 @@ fn exported(record: &Record) -> anyhow::Result<Value> {
             "received_at": rfc3339(intake.received_at),
             "body": String::from_utf8_lossy(&intake.body),
         });
-    } else if Filter(Some(DECISIONS)).matches(&record.subject) {
+    } else if DECISIONS.matches(&record.subject) {
         let events = Decision::read(record)?.events;
         line["events"] = events.iter().map(|event| format!("{event:?}")).collect();
     }

@@ -1,5 +1,5 @@
-//! What other nodes' operators decided, followed in the log: holds and caps for the whole desk, and
-//! verbs on posts that are this node's.
+//! What other nodes decided, followed in the log: holds and caps for the whole desk, verbs on posts
+//! that are this node's, and what was spent.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,48 +8,67 @@ use std::time::Duration;
 use copydesk_eventlog::{Filter, Record, Sequence};
 use futures::StreamExt;
 use ractor::ActorRef;
+use tokio::sync::oneshot;
 use tracing::warn;
 
 use crate::World;
 use crate::desk::load_office;
 use crate::dispatcher::DispatcherMessage;
+use crate::ledger::LedgerMessage;
 use crate::records::{DECISIONS, DESK_SUBJECT, Decision, partition_in, post_of};
 use crate::treasury::TreasuryMessage;
+
+/// Records taken in at a time.
+const PAGE_MAX: usize = 256;
 
 /// Pause before a broken reader is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Last token of the desk's own subject.
-const HOLDS: &str = "holds";
-
-/// Follows the log behind `after`, for as long as it is polled.
+/// Follows the log behind `after`, for as long as it is polled. The books hold what is before it.
 pub(crate) async fn follow_neighbours(
     world: Arc<World>,
     after: Sequence,
     dispatcher: ActorRef<DispatcherMessage>,
 ) {
-    let verbs = follow(Arc::clone(&world), after, DECISIONS, dispatcher.clone());
-    futures::future::join(verbs, follow(world, after, HOLDS, dispatcher)).await;
+    let holds = Filter(Some(DESK_SUBJECT));
+    let decisions = follow(Arc::clone(&world), after, DECISIONS, dispatcher.clone());
+    futures::future::join(decisions, follow(world, after, holds, dispatcher)).await;
 }
 
 async fn follow(
     world: Arc<World>,
     mut after: Sequence,
-    last: &'static str,
+    filter: Filter,
     dispatcher: ActorRef<DispatcherMessage>,
 ) {
     loop {
-        let mut records = world.log.tail(after, Filter(Some(last)));
-        while let Some(Ok(record)) = records.next().await {
-            after = record.sequence;
-            if record.subject.as_str() == DESK_SUBJECT {
-                take_office(&world, &dispatcher).await;
+        let mut pages = world.log.tail(after, filter).ready_chunks(PAGE_MAX);
+        while let Some(page) = pages.next().await {
+            let page: Vec<Record> = page.into_iter().map_while(Result::ok).collect();
+            let Some(last) = page.last() else { continue };
+            after = last.sequence;
+            if filter == DECISIONS {
+                take_decisions(&world, page, &dispatcher).await;
             } else {
-                tell_foreign(&world, &record, &dispatcher);
+                take_office(&world, &dispatcher).await;
             }
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+async fn take_decisions(
+    world: &World,
+    page: Vec<Record>,
+    dispatcher: &ActorRef<DispatcherMessage>,
+) {
+    for record in &page {
+        tell_foreign(world, record, dispatcher);
+    }
+    let (done, seen) = oneshot::channel();
+    // When nobody takes them the node is stopping.
+    let _stopped = world.ledger.cast(LedgerMessage::Seen(page, done));
+    let _stopped = seen.await;
 }
 
 fn tell_foreign(world: &World, record: &Record, dispatcher: &ActorRef<DispatcherMessage>) {

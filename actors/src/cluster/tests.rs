@@ -16,7 +16,7 @@ use crate::desk::query::{EventFilter, events};
 use crate::desk::verify::verify;
 use crate::node::Node;
 use crate::node::testing::{send, settings};
-use crate::records::{DECISIONS, Subjects, partition_of};
+use crate::records::{DECISIONS, INTAKE, Subjects, partition_of};
 use crate::sequencer::Operation;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -188,7 +188,7 @@ async fn a_second_process_under_a_name_ends_the_first() {
     assert_eq!(held(&first), 0);
     send(&second, 1, 1).await;
     until("all is done", async || open_events(&log).await == (0, 1)).await;
-    let records = log.read(Sequence(0), Filter(Some(DECISIONS)), 100).await.unwrap();
+    let records = log.read(Sequence(0), DECISIONS, 100).await.unwrap();
     let decisions = records.iter().map(|record| crate::records::Decision::read(record).unwrap());
     let epochs: Vec<u64> = decisions.map(|decision| decision.epoch).collect();
     assert!(epochs.iter().all(|epoch| *epoch > 0) && epochs.is_sorted(), "{epochs:?}");
@@ -237,7 +237,7 @@ async fn what_only_a_later_release_can_read_waits_and_keeps_no_other_partition_w
 }
 
 async fn intakes(log: &MemoryLog) -> usize {
-    log.read(Sequence(0), Filter(Some("in")), 1_000).await.unwrap().len()
+    log.read(Sequence(0), INTAKE, 1_000).await.unwrap().len()
 }
 
 /// Posts whose last event no decision of this release covers.
@@ -245,7 +245,7 @@ async fn open_in_the_log(log: &MemoryLog) -> usize {
     let mut open = std::collections::BTreeSet::new();
     for record in log.read(Sequence(0), Filter(None), 10_000).await.unwrap() {
         let Some(key) = crate::records::post_of(&record.subject) else { continue };
-        if !Filter(Some(DECISIONS)).matches(&record.subject) {
+        if !DECISIONS.matches(&record.subject) {
             open.insert(key);
         } else if crate::records::Decision::read(&record).is_ok_and(|d| d.summary.waiting == 0) {
             open.remove(&key);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use copydesk_eventlog::{EventLog, Filter, ReadError, Record, Sequence};
+use copydesk_eventlog::{EventLog, ReadError, Record, Sequence};
 use copydesk_proto::{SourceId, Timestamp};
 
 use super::journey::walk::PAGE;
@@ -40,7 +40,7 @@ pub async fn key_uses(log: &dyn EventLog, wanted: BTreeSet<KeyName>) -> Result<K
         let mut window = KeyUses::default();
         let mut at = Sequence(start);
         while at.0 < end {
-            let page = log.read(at, Filter(Some(INTAKE)), PAGE).await?;
+            let page = log.read(at, INTAKE, PAGE).await?;
             let Some(last) = page.last() else { break };
             at = last.sequence;
             for record in page.iter().filter(|record| record.sequence.0 <= end) {

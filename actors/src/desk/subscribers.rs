@@ -1,7 +1,7 @@
 //! What operators do to subscribers beyond the roster's own verbs: whatever touches notices.
 
 use copydesk_core::post::IntakePosition;
-use copydesk_eventlog::{AppendError, Filter, ReadError, Sequence};
+use copydesk_eventlog::{AppendError, ReadError, Sequence};
 use copydesk_proto::{PostKey, SubscriberId, Timestamp};
 use futures::StreamExt;
 use tracing::warn;
@@ -135,7 +135,7 @@ impl Desk {
     ) -> Result<Vec<(PostKey, Sequence)>, ReplayError> {
         let log = &self.world.log;
         let mut found = Vec::new();
-        let mut newest = log.last_per_subject(Filter(Some(INTAKE)));
+        let mut newest = log.last_per_subject(INTAKE);
         while let Some(record) = newest.next().await {
             let record = record?;
             let of_it = |key: &PostKey| key.subscriber() == Some(id);

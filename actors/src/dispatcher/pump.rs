@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use copydesk_eventlog::{Filter, Sequence};
+use copydesk_eventlog::Sequence;
 use futures::StreamExt;
 use ractor::ActorRef;
 use tokio::sync::Semaphore;
@@ -28,7 +28,7 @@ pub(super) async fn pump(
 ) {
     let mut pause = PAUSE_MIN;
     loop {
-        let mut records = world.log.tail(after, Filter(Some(INTAKE)));
+        let mut records = world.log.tail(after, INTAKE);
         loop {
             let Ok(credit) = Arc::clone(&credits).acquire_owned().await else { return };
             match records.next().await {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use copydesk_core::roster::Partition;
-use copydesk_eventlog::{EventLog, Filter, ReadError, Sequence};
+use copydesk_eventlog::{EventLog, ReadError, Sequence};
 use copydesk_proto::{PostKey, v1};
 use futures::{StreamExt, TryStreamExt};
 
@@ -48,12 +48,12 @@ pub async fn recover(
     let mut recovery = Recovery { end: log.last_sequence().await?, ..Recovery::default() };
     let mut considered: HashMap<PostKey, u64> = HashMap::new();
     let lasts = |kind| match partitions {
-        None => log.last_per_subject(Filter(Some(kind))),
+        None => log.last_per_subject(kind),
         // A few dozen parents cost the log more than all subjects.
-        Some(some) if some.len() as u64 == PARTITIONS => log.last_per_subject(Filter(Some(kind))),
+        Some(some) if some.len() as u64 == PARTITIONS => log.last_per_subject(kind),
         Some(some) => {
             let parents = some.iter().map(|partition| partition_subject(*partition)).collect();
-            log.last_below(parents, Filter(Some(kind)))
+            log.last_below(parents, kind)
         }
     };
     let mut decisions = lasts(DECISIONS);
@@ -75,7 +75,7 @@ pub async fn recover(
         considered.insert(key, covered);
     }
     let mut intake = match partitions {
-        None => log.last_sequences(Filter(Some(INTAKE))),
+        None => log.last_sequences(INTAKE),
         Some(_) => lasts(INTAKE).map_ok(|record| (record.subject, record.sequence)).boxed(),
     };
     while let Some((subject, last)) = intake.try_next().await? {

@@ -3,22 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use copydesk_eventlog::{AppendError, EventLog, NewRecord, ReadError, Sequence};
+use copydesk_eventlog::{AppendError, EventLog, NewRecord, ReadError, Record, Sequence};
 use copydesk_proto::{ProviderId, SiteId, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
-use super::books::{Books, CostFilter, CostRow, CostSums, day_of, subject};
+use super::books::{Books, CostFilter, CostRow, CostSums, Spent, day_of, subject};
 use crate::World;
 use crate::cluster::Partitions;
 use crate::treasury::TreasuryMessage;
 
 /// How often the books are brought up to date: what a start after a crash has to fold again.
 const EVERY: Duration = Duration::from_secs(60);
-
-/// How often another node's spending is taken in, where several share the budgets.
-const NEIGHBOURS_EVERY: Duration = Duration::from_secs(1);
 
 /// The actor; its state is [`State`].
 #[derive(Debug, Clone, Copy)]
@@ -29,8 +26,8 @@ pub struct LedgerActor;
 pub enum LedgerMessage {
     /// Tell the rows, up to the end of the log.
     Rows(CostFilter, oneshot::Sender<Result<Vec<(CostRow, CostSums)>, ReadError>>),
-    /// Take in what other nodes spent; sent by the actor's own timer.
-    CatchUp,
+    /// Take in decisions, other nodes' among them, and say so. They leave out none of the log's.
+    Seen(Vec<Record>, oneshot::Sender<()>),
     /// Write the books down; sent by the actor's own timer.
     Book,
 }
@@ -84,9 +81,6 @@ impl Actor for LedgerActor {
         (log, opened, treasury, (owner, partitions)): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
         myself.send_interval(EVERY, || LedgerMessage::Book);
-        if partitions.are_leased() {
-            myself.send_interval(NEIGHBOURS_EVERY, || LedgerMessage::CatchUp);
-        }
         let Opened { books, last, spent: _ } = opened;
         Ok(State { log, treasury, owner, partitions, books, last, whole_day: 0 })
     }
@@ -103,10 +97,11 @@ impl Actor for LedgerActor {
                 // Whoever asked may be gone.
                 let _ = reply.send(rows);
             }
-            LedgerMessage::CatchUp => {
-                if let Err(error) = state.catch_up().await {
-                    debug!(%error, "what other nodes spent is not known; next time");
-                }
+            LedgerMessage::Seen(page, done) => {
+                let spent = state.books.see_all(&page);
+                state.tell(spent);
+                // The reader may be gone.
+                let _ = done.send(());
             }
             LedgerMessage::Book => {
                 if let Err(error) = state.catch_up().await {
@@ -126,10 +121,13 @@ impl Actor for LedgerActor {
 impl State {
     /// Takes in what the log holds by now. What other nodes spent is told to the treasury.
     async fn catch_up(&mut self) -> Result<(), ReadError> {
-        for spent in self.books.catch_up(&*self.log).await? {
-            if spent.owner == self.owner {
-                continue;
-            }
+        let spent = self.books.catch_up(&*self.log).await?;
+        self.tell(spent);
+        Ok(())
+    }
+
+    fn tell(&self, spent: Vec<Spent>) {
+        for spent in spent.into_iter().filter(|spent| spent.owner != self.owner) {
             let _ = self.treasury.cast(TreasuryMessage::Book {
                 provider: spent.provider,
                 site: spent.site,
@@ -137,7 +135,6 @@ impl State {
                 microdollars: spent.microdollars,
             });
         }
-        Ok(())
     }
 
     /// Another node kept the books. Every node's rows are the same fold of the same log, so the next

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use copydesk_core::post::PostEvent;
-use copydesk_eventlog::{EventLog, Filter, ReadError, Record, Sequence, Subject};
+use copydesk_eventlog::{EventLog, ReadError, Record, Sequence, Subject};
 use copydesk_proto::{PostKey, ProviderId, SCHEMA_VERSION, SiteId, Timestamp, v1};
 use tracing::warn;
 
@@ -18,6 +18,9 @@ const DAYS_MAX: i32 = 100;
 
 /// Records read at a time.
 const PAGE: usize = 256;
+
+/// Decisions read at a time, about a megabyte: with JetStream each page costs a new consumer.
+const DECISIONS_PAGE: usize = 2_048;
 
 /// Rows of one record; of the longest names, 300 KiB.
 pub(super) const ROWS_MAX: usize = 500;
@@ -199,17 +202,24 @@ impl Books {
     pub(super) async fn catch_up(&mut self, log: &dyn EventLog) -> Result<Vec<Spent>, ReadError> {
         let mut spent = Vec::new();
         loop {
-            let page = log.read(self.through, Filter(Some(DECISIONS)), PAGE).await?;
-            for record in &page {
-                self.through = record.sequence;
-                if let Some(key) = post_of(&record.subject) {
-                    spent.extend(self.see(&key, record));
-                }
-            }
+            let page = log.read(self.through, DECISIONS, DECISIONS_PAGE).await?;
             if page.is_empty() {
                 return Ok(spent);
             }
+            spent.extend(self.see_all(&page));
         }
+    }
+
+    /// Adds decisions that follow on the place reached. Those before it are in the books.
+    pub(super) fn see_all(&mut self, page: &[Record]) -> Vec<Spent> {
+        let (through, mut spent) = (self.through, Vec::new());
+        for record in page.iter().filter(|record| record.sequence > through) {
+            if let Some(key) = post_of(&record.subject) {
+                spent.extend(self.see(&key, record));
+            }
+        }
+        self.through = page.last().map_or(through, |last| through.max(last.sequence));
+        spent
     }
 
     /// Adds what a decision about a post cost.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use copydesk_core::post::Lane;
 use copydesk_core::signature::{Secret, SecretRing, WP_RELAY};
 use copydesk_core::webhook::SourceRules;
-use copydesk_eventlog::{Filter, MemoryLog};
+use copydesk_eventlog::MemoryLog;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
@@ -85,7 +85,7 @@ async fn ticks(log: &MemoryLog) -> BTreeMap<String, usize> {
     let mut ticks: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut after = Sequence(0);
     loop {
-        let page = log.read(after, Filter(Some(INTAKE)), 100).await.unwrap();
+        let page = log.read(after, INTAKE, 100).await.unwrap();
         for record in &page {
             after = record.sequence;
             let intake = Intake::read(record).unwrap();

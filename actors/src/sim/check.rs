@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use copydesk_core::post::PostEvent;
-use copydesk_eventlog::{EventLog, Filter, NoSnapshots, Sequence};
+use copydesk_eventlog::{EventLog, NoSnapshots, Sequence};
 use copydesk_proto::PostKey;
 
 use super::sender::FORGED;
@@ -89,8 +89,7 @@ async fn no_phantom(world: &World, wrong: &mut Vec<String>) -> usize {
         .into_iter()
         .map(|event| (event.key, event.idempotency_key, event.body.to_vec()))
         .collect();
-    let records =
-        world.network.inner().read(Sequence(0), Filter(Some(INTAKE)), 10_000).await.unwrap();
+    let records = world.network.inner().read(Sequence(0), INTAKE, 10_000).await.unwrap();
     for record in &records {
         let intake = Intake::read(record).unwrap();
         let key = post_of(&record.subject).unwrap();
@@ -125,7 +124,7 @@ async fn writes_are_fenced_and_land_once(world: &World, wrong: &mut Vec<String>)
     }
     let mut logged = BTreeSet::new();
     let log = world.network.inner();
-    for record in log.read(Sequence(0), Filter(Some(DECISIONS)), 100_000).await.unwrap() {
+    for record in log.read(Sequence(0), DECISIONS, 100_000).await.unwrap() {
         let key = post_of(&record.subject).unwrap();
         // The write of a notice is its handing over.
         if key.subscriber().is_some() {
@@ -167,7 +166,7 @@ fn newest_stands(world: &World, rows: &[EventRow], wrong: &mut Vec<String>) {
 async fn paid_once(world: &World, wrong: &mut Vec<String>) {
     let mut answered: BTreeMap<(PostKey, u64), u64> = BTreeMap::new();
     let log = world.network.inner();
-    for record in log.read(Sequence(0), Filter(Some(DECISIONS)), 100_000).await.unwrap() {
+    for record in log.read(Sequence(0), DECISIONS, 100_000).await.unwrap() {
         let key = post_of(&record.subject).unwrap();
         for event in Decision::read(&record).unwrap().events {
             if let PostEvent::EnrichmentAnswered { answer, reused: false, .. } = event {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_core::post::{End, PostEvent};
 use copydesk_core::subscribers::Spec;
-use copydesk_eventlog::{EventLog, Filter, Sequence};
+use copydesk_eventlog::{EventLog, Sequence};
 use copydesk_proto::PostKey;
 use serde_json::Value;
 
@@ -94,7 +94,7 @@ pub(super) async fn told(world: &World, wrong: &mut Vec<String>) {
     let mut owed: BTreeMap<String, (PostKey, u64)> = BTreeMap::new();
     let mut handed = 0;
     let log = world.network.inner();
-    for record in log.read(Sequence(0), Filter(Some(DECISIONS)), 100_000).await.unwrap() {
+    for record in log.read(Sequence(0), DECISIONS, 100_000).await.unwrap() {
         let key = post_of(&record.subject).unwrap();
         let is_notice = key.subscriber().is_some();
         let mut owing = BTreeSet::new();

@@ -35,8 +35,6 @@ use crate::records::rfc3339;
 
 /// Where the events are.
 const SUBJECT: &str = "cd.desk.subscribers";
-/// The last token of [`SUBJECT`]: no other subject ends like this.
-const SUBSCRIBERS: &str = "subscribers";
 /// Records read at a time.
 const PAGE: usize = 256;
 /// Tries against other nodes acting at the same moment.
@@ -104,7 +102,7 @@ impl Roster {
     pub async fn follow(self: Arc<Self>) {
         loop {
             let after = self.known().last;
-            let mut records = self.log.tail(after, Filter(Some(SUBSCRIBERS)));
+            let mut records = self.log.tail(after, Filter(Some(SUBJECT)));
             while let Some(record) = records.next().await {
                 let taken = record.map_err(BookError::Read).and_then(|record| self.take(&record));
                 if let Err(error) = taken {

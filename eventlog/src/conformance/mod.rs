@@ -58,7 +58,7 @@ const CASES: &[Case] = cases! {
         a_retry_finds_its_place_behind_another_writer, an_abandoned_fenced_append_is_stored_once,
         a_fence_is_for_one_subject;
     reading: an_empty_log_answers_everything, history_is_of_one_subject_only,
-        history_comes_in_pages, the_stream_comes_in_pages, a_filter_is_the_whole_last_token,
+        history_comes_in_pages, the_stream_comes_in_pages, a_filter_names_every_token,
         the_order_of_reading_is_the_order_of_storing, each_subject_has_one_last_record,
         many_subjects_are_all_found;
     tailing: a_tail_crosses_the_end, a_tail_filters, a_tail_starts_after_a_sequence,

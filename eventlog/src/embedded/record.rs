@@ -126,9 +126,7 @@ pub(super) fn decode_matching(
     let subject = subject.ids().and_then(|_| subject.short());
     // A broken record may name a wrong subject: it is an error to every reader, so only what
     // parses and fits its checksum is passed over.
-    if let (Some(wanted), Some(subject)) = (filter.0, subject)
-        && subject.rsplit('.').next() != Some(wanted)
-    {
+    if subject.is_some_and(|subject| !filter.matches_name(subject)) {
         check(sequence, value)?;
         return Ok(None);
     }
@@ -241,8 +239,8 @@ mod tests {
         let empty = ("empty".to_owned(), String::new());
         assert_eq!(stored.record.headers, [("ce-id".to_owned(), "e1".to_owned()), empty]);
         let matching = |last| decode_matching(Sequence(12), &value, Filter(last)).unwrap();
-        assert!(matching(Some("in")).is_some() && matching(None).is_some());
-        assert!(matching(Some("ev")).is_none());
+        assert!(matching(Some("cd.*.*.*.in")).is_some() && matching(None).is_some());
+        assert!(matching(Some("cd.*.*.*.ev")).is_none());
     }
 
     #[test]
@@ -253,7 +251,7 @@ mod tests {
             broken[bit / 8] ^= 1 << (bit % 8);
             let broken = UserValue::from(broken);
             assert!(decode(Sequence(12), &broken).is_err(), "bit {bit}");
-            let other = decode_matching(Sequence(12), &broken, Filter(Some("ev")));
+            let other = decode_matching(Sequence(12), &broken, Filter(Some("cd.*.*.*.ev")));
             assert!(other.is_err(), "bit {bit} under a filter");
         }
         for length in 0..value.len() {

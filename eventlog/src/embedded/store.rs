@@ -303,7 +303,8 @@ fn subject_of(name: &[u8]) -> Result<Subject, ReadError> {
 }
 
 fn wanted(subject: &[u8], filter: Filter) -> bool {
-    filter.0.is_none_or(|last| subject.rsplit(|b| *b == b'.').next() == Some(last.as_bytes()))
+    // What is no text is wanted, to be found out.
+    std::str::from_utf8(subject).map_or(true, |name| filter.matches_name(name))
 }
 
 pub(super) fn sequence_of(key: &[u8]) -> Result<Sequence, ReadError> {

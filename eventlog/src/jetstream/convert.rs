@@ -9,11 +9,8 @@ use async_nats::jetstream;
 use async_nats::jetstream::message::StreamMessage;
 use bytes::Bytes;
 
-use super::settings::{SUBJECT_PREFIX, SUBJECTS};
-use crate::{
-    AppendError, Filter, MessageId, NewRecord, ReadError, Record, SUBJECT_TOKENS_MAX, Sequence,
-    Subject,
-};
+use super::settings::SUBJECTS;
+use crate::{AppendError, Filter, MessageId, NewRecord, ReadError, Record, Sequence, Subject};
 
 /// A stored message as the log sees it.
 pub(super) struct Stored {
@@ -99,22 +96,18 @@ fn stored(
     Ok(Stored { record, message_id, expected_last })
 }
 
-/// The subjects of the stream that a filter means, one wildcard for each depth; none when no
-/// subject can match.
-pub(super) fn filter_subjects(filter: Filter) -> Vec<String> {
-    let Some(last) = filter.0 else { return vec![SUBJECTS.to_owned()] };
-    if last.contains('.') || Subject::new(last).is_err() {
-        return Vec::new();
-    }
-    let deeper = (0..=SUBJECT_TOKENS_MAX - 2).map(|stars| "*.".repeat(stars));
-    deeper.map(|stars| [SUBJECT_PREFIX, &stars, last].concat()).collect()
+/// The subjects of the stream that a filter means. One wildcard: with several, a server looks at
+/// every subject for each message it delivers.
+pub(super) fn pattern(filter: Filter) -> &'static str {
+    filter.0.unwrap_or(SUBJECTS)
 }
 
 /// The same below one subject.
-pub(super) fn subjects_below(parent: &Subject, filter: Filter) -> Vec<String> {
-    let Some(last) = filter.0 else { return vec![format!("{parent}.>")] };
-    let between = SUBJECT_TOKENS_MAX - parent.as_str().split('.').count();
-    (0..between).map(|stars| format!("{parent}.{}{last}", "*.".repeat(stars))).collect()
+pub(super) fn pattern_below(parent: &Subject, filter: Filter) -> String {
+    let Some(pattern) = filter.0 else { return format!("{parent}.>") };
+    let below = pattern.split('.').skip(parent.as_str().split('.').count());
+    let below: Vec<&str> = below.collect();
+    format!("{parent}.{}", below.join("."))
 }
 
 pub(super) fn corrupt(place: &str, reason: &str) -> ReadError {

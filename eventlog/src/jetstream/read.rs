@@ -12,7 +12,7 @@ use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use tokio_util::sync::CancellationToken;
 
-use super::convert::{self, Stored, corrupt, filter_subjects, subjects_below};
+use super::convert::{self, Stored, corrupt, pattern, pattern_below};
 use super::pull::Pull;
 use super::settings::{SINGLE_GETS_MAX, SUBJECTS};
 use crate::{Filter, LogId, ReadError, Record, Sequence, Subject};
@@ -110,9 +110,9 @@ impl Reader {
         self.get(Get::NextOf(subject.as_str(), from)).await
     }
 
-    /// The newest record of the stream.
-    async fn end(&self) -> Result<Option<Record>, ReadError> {
-        let end = self.get(Get::LastOf(SUBJECTS)).await?;
+    /// The newest record of these subjects.
+    async fn end(&self, subjects: &str) -> Result<Option<Record>, ReadError> {
+        let end = self.get(Get::LastOf(subjects)).await?;
         Ok(end.map(|stored| stored.record))
     }
 
@@ -151,9 +151,8 @@ impl Reader {
             found.push(next.record);
         }
         if at < end.sequence && found.len() < limit {
-            let subjects = vec![subject.as_str().to_owned()];
-            let wanted = Wanted { subjects, filter: Filter(None), end: end.sequence };
-            found.extend(self.range(&wanted, at, limit - found.len()).await?);
+            let wanted = Wanted { subjects: subject.as_str(), end: end.sequence };
+            found.extend(self.range(wanted, at, limit - found.len()).await?);
         }
         Ok(found)
     }
@@ -164,16 +163,16 @@ impl Reader {
         filter: Filter,
         limit: usize,
     ) -> Result<Vec<Record>, ReadError> {
-        let end = self.end().await?.filter(|end| end.sequence > after && limit > 0);
+        let subjects = pattern(filter);
+        let end = self.end(subjects).await?.filter(|end| end.sequence > after && limit > 0);
         let Some(end) = end else { return Ok(Vec::new()) };
-        let subjects = subjects_to(filter, &end);
-        self.range(&Wanted { subjects, filter, end: end.sequence }, after, limit).await
+        self.range(Wanted { subjects, end: end.sequence }, after, limit).await
     }
 
     /// Up to `limit` wanted records after `after`.
     async fn range(
         &self,
-        wanted: &Wanted,
+        wanted: Wanted<'_>,
         after: Sequence,
         limit: usize,
     ) -> Result<Vec<Record>, ReadError> {
@@ -191,27 +190,27 @@ impl Reader {
 
     async fn try_range(
         &self,
-        wanted: &Wanted,
+        wanted: Wanted<'_>,
         at: &mut Sequence,
         limit: usize,
         found: &mut Vec<Record>,
     ) -> Result<(), ReadError> {
         let policy = DeliverPolicy::ByStartSequence { start_sequence: at.0 + 1 };
-        let mut pull = Pull::open(self, policy, wanted.subjects.clone()).await?;
+        let mut pull = Pull::open(self, policy, vec![wanted.subjects.to_owned()]).await?;
         while *at < wanted.end && found.len() < limit {
             let batch = pull.batch(limit - found.len(), wanted.end).await?;
             let Some(newest) = batch.last() else {
                 return Err(ReadError::Unavailable("nothing came in time".to_owned()));
             };
             *at = newest.sequence;
-            found.extend(batch.into_iter().filter(|r| wanted.filter.matches(&r.subject)));
+            found.extend(batch);
         }
         Ok(())
     }
 
     /// Opens the newest record of every subject of the scope.
     pub(super) async fn open_lasts(&self, scope: Scope) -> Result<Option<Lasts>, ReadError> {
-        let Some(end) = self.end().await? else { return Ok(None) };
+        let Some(end) = self.end(SUBJECTS).await? else { return Ok(None) };
         let mut subjects = scope.subjects();
         if !scope.matches(&end.subject) {
             subjects.push(end.subject.as_str().to_owned());
@@ -250,10 +249,10 @@ impl Reader {
     }
 }
 
-/// Subjects for a consumer, and where it has seen enough.
-struct Wanted {
-    subjects: Vec<String>,
-    filter: Filter,
+/// Subjects for a consumer, and their newest record.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    subjects: &'a str,
     end: Sequence,
 }
 
@@ -272,10 +271,9 @@ impl Scope {
 
     fn subjects(&self) -> Vec<String> {
         match &self.parents {
-            None => filter_subjects(self.filter),
+            None => vec![pattern(self.filter).to_owned()],
             Some(parents) => {
-                let of = |parent: &Subject| subjects_below(parent, self.filter);
-                parents.iter().flat_map(of).collect()
+                parents.iter().map(|parent| pattern_below(parent, self.filter)).collect()
             }
         }
     }
@@ -331,15 +329,6 @@ impl Lasts {
             }
         }
     }
-}
-
-/// The subjects of a filter, and that of the end of the stream, so that the end is seen.
-fn subjects_to(filter: Filter, end: &Record) -> Vec<String> {
-    let mut subjects = filter_subjects(filter);
-    if !filter.matches(&end.subject) {
-        subjects.push(end.subject.as_str().to_owned());
-    }
-    subjects
 }
 
 /// The identity of a stream created at this moment.

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use rand::Rng;
 use tracing::debug;
 
-use super::convert::filter_subjects;
+use super::convert::pattern;
 use super::pull::{Order, config};
 use super::read::{Reader, closed};
 use super::settings::{HEARTBEAT, PULL_BYTES_MAX, PULL_MESSAGES_MAX, TAIL_RECOVERY_MAX};
@@ -92,16 +92,13 @@ impl Tail {
 }
 
 async fn open(reader: &Reader, after: Sequence, filter: Filter) -> Result<Source, ReadError> {
-    let subjects = filter_subjects(filter);
-    if subjects.is_empty() {
-        return std::future::pending().await;
-    }
     // The stream may have been deleted and created anew meanwhile.
     reader.last_sequence().await?;
     let start_sequence = after.0.saturating_add(1);
     let policy = DeliverPolicy::ByStartSequence { start_sequence };
     let unavailable = |reason: String| ReadError::Unavailable(reason);
-    let consumer = reader.stream.create_consumer(config(policy, subjects)).await;
+    let consumer =
+        reader.stream.create_consumer(config(policy, vec![pattern(filter).to_owned()])).await;
     let consumer = consumer.map_err(|e| unavailable(e.to_string()))?;
     let messages = consumer
         .stream()

@@ -8,8 +8,8 @@ use futures::StreamExt;
 
 use super::{Job, JobFilter, JobOutcome, JobResult, JobState};
 
-/// Last token of the jobs' subjects.
-const JOB: &str = "job";
+/// The jobs of the desk.
+const JOBS: Filter = Filter(Some("cd.desk.*.job"));
 
 /// Records of results read at a time.
 const PAGE: usize = 20;
@@ -43,7 +43,7 @@ impl JobOutcome {
 /// A job's subject; `None` for a text that is no job's name.
 fn subject(id: &str) -> Option<Subject> {
     let is_id = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
-    Subject::new(&format!("cd.desk.{id}.{JOB}")).ok().filter(|_| is_id)
+    Subject::new(&format!("cd.desk.{id}.job")).ok().filter(|_| is_id)
 }
 
 /// Appends the job as it is now, with what became of some targets.
@@ -90,7 +90,7 @@ pub(super) async fn append_act(
 /// Every job, each with the sequence of its last record.
 pub(super) async fn all(log: &dyn EventLog) -> Result<Vec<(Job, Sequence)>, ReadError> {
     let mut jobs = Vec::new();
-    let mut last = log.last_per_subject(Filter(Some(JOB)));
+    let mut last = log.last_per_subject(JOBS);
     while let Some(record) = last.next().await {
         let record = record?;
         jobs.push((decode(&record)?, record.sequence));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use copydesk_eventlog::{EventLog, Filter, ReadError, Sequence};
+use copydesk_eventlog::{EventLog, ReadError, Sequence};
 use copydesk_proto::{PostKey, Timestamp};
 use futures::StreamExt;
 use serde::Deserialize;
@@ -146,7 +146,7 @@ async fn by_newest_event(
 ) -> Result<Targets, JobError> {
     let world = desk.world();
     let mut targets = Targets::new();
-    let mut newest = world.log.last_per_subject(Filter(Some(INTAKE)));
+    let mut newest = world.log.last_per_subject(INTAKE);
     while let Some(record) = newest.next().await {
         let record = record?;
         let Some(key) = post_of(&record.subject).filter(|key| wants_post(filter, key)) else {

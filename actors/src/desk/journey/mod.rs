@@ -96,11 +96,11 @@ fn lines(record: &Record, key: &PostKey, plans: &mut Plans) -> Vec<JourneyLine> 
     };
     let unreadable =
         |bad: BadRecord| vec![line(Timestamp(record.time_ms), ("unreadable", bad.to_string()))];
-    if Filter(Some(INTAKE)).matches(&record.subject) {
+    if INTAKE.matches(&record.subject) {
         let told = Intake::read(record).map(|i| vec![line(i.received_at, words::received(&i))]);
         return told.unwrap_or_else(unreadable);
     }
-    if !Filter(Some(DECISIONS)).matches(&record.subject) {
+    if !DECISIONS.matches(&record.subject) {
         return Vec::new();
     }
     let told = Decision::read(record).map(|decision| {

@@ -92,7 +92,7 @@ async fn window(
     while at.0 < end {
         let page = match &subject {
             Some(subject) => log.history(subject, at, PAGE).await?,
-            None => log.read(at, Filter(Some(INTAKE)), PAGE).await?,
+            None => log.read(at, INTAKE, PAGE).await?,
         };
         let Some(last) = page.last() else { break };
         at = last.sequence;
@@ -145,7 +145,7 @@ pub async fn event(log: &dyn EventLog, id: &str) -> Result<Option<EventRow>, Rea
     let latest_ms = made_ms.saturating_add(SKEW_MS + APPEND_MS);
     let mut looked_at = 0;
     while looked_at < LOOKED_AT_MAX {
-        let page = log.read(at, Filter(Some(INTAKE)), PAGE).await?;
+        let page = log.read(at, INTAKE, PAGE).await?;
         let Some(last) = page.last() else { return Ok(None) };
         if let Some(record) = page.iter().find(|record| event_id(record).as_ref() == Some(&id)) {
             let Some(key) = post_of(&record.subject) else { return Ok(None) };

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use copydesk_core::access::Reach;
 use copydesk_core::post::{DeadLetter, Phase, PostState, Run, evolve};
-use copydesk_eventlog::{EventLog, Filter, ReadError, Record, Sequence};
+use copydesk_eventlog::{EventLog, ReadError, Record, Sequence};
 use copydesk_proto::{PostKey, SiteId, Timestamp};
 use futures::StreamExt;
 
@@ -73,7 +73,7 @@ pub async fn posts(
     limit: usize,
 ) -> Result<Page<PostRow>, ReadError> {
     let mut newest = Newest::of(limit.min(ROWS_MAX));
-    let mut last = log.last_per_subject(Filter(Some(DECISIONS)));
+    let mut last = log.last_per_subject(DECISIONS);
     while let Some(record) = last.next().await {
         let record = record?;
         let Some(key) = post_of(&record.subject).filter(|key| filter.wants(key, record.sequence))
@@ -152,7 +152,7 @@ pub(super) async fn dead_posts(
     filter: &PostFilter,
 ) -> Result<BTreeMap<u64, PostKey>, ReadError> {
     let mut newest = Newest::of(DEAD_POSTS_MAX);
-    let mut last = log.last_per_subject(Filter(Some(DECISIONS)));
+    let mut last = log.last_per_subject(DECISIONS);
     while let Some(record) = last.next().await {
         let record = record?;
         let key = post_of(&record.subject).filter(|key| filter.wants(key, record.sequence));
@@ -174,7 +174,7 @@ pub async fn each_dead_letter(
     site: Option<&SiteId>,
     mut show: impl FnMut(DeadLetterRow) + Send,
 ) -> Result<(), ReadError> {
-    let mut last = log.last_per_subject(Filter(Some(DECISIONS)));
+    let mut last = log.last_per_subject(DECISIONS);
     while let Some(record) = last.next().await {
         let record = record?;
         let wanted = |key: &PostKey| site.is_none_or(|site| *site == key.site);

@@ -21,8 +21,6 @@ use v1::access_event::Kind;
 
 /// Where the events are.
 const SUBJECT: &str = "cd.desk.tokens";
-/// The last token of [`SUBJECT`]: no other subject ends like this.
-const TOKENS: &str = "tokens";
 /// Records read at a time.
 const PAGE: usize = 256;
 /// Tries against other nodes acting at the same moment.
@@ -78,7 +76,7 @@ impl TokenBook {
     pub async fn follow(self: Arc<Self>) {
         loop {
             let after = self.known().last;
-            let mut records = self.log.tail(after, Filter(Some(TOKENS)));
+            let mut records = self.log.tail(after, Filter(Some(SUBJECT)));
             while let Some(record) = records.next().await {
                 let taken = record.map_err(TokenError::Read).and_then(|record| self.take(&record));
                 if let Err(error) = taken {

@@ -113,9 +113,9 @@ impl Audit {
         let Some(key) = key.filter(|_| partition % self.passes == self.pass) else { return };
         self.findings.at(Some(&key), record.sequence);
         let post = self.posts.entry(key).or_default();
-        if Filter(Some(INTAKE)).matches(&record.subject) {
+        if INTAKE.matches(&record.subject) {
             post.intake(record, &mut self.findings);
-        } else if Filter(Some(DECISIONS)).matches(&record.subject) {
+        } else if DECISIONS.matches(&record.subject) {
             post.decision(record, &mut self.findings);
         }
     }

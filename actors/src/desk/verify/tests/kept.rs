@@ -63,7 +63,7 @@ fn a_hole_right_before_a_checkpoint_is_a_trim_and_any_other_is_a_loss() {
     let records = now(room.log.read(Sequence(0), Filter(None), 99)).unwrap();
     let decisions: Vec<u64> = records
         .iter()
-        .filter(|record| Filter(Some(DECISIONS)).matches(&record.subject))
+        .filter(|record| DECISIONS.matches(&record.subject))
         .map(|record| record.sequence.0)
         .collect();
     let is_checkpoint = |record: &&Record| {
