@@ -333,6 +333,36 @@ impl Decision {
     }
 }
 
+/// What of a decision those need to know who do not fold it.
+#[derive(Debug)]
+pub struct DecisionHead {
+    /// The state after it.
+    pub summary: v1::Summary,
+    /// When it was made.
+    pub decided_at: Timestamp,
+    /// Which process decided.
+    pub owner: u64,
+}
+
+impl DecisionHead {
+    /// Reads a decision without its events, which are not looked at.
+    ///
+    /// # Errors
+    /// [`BadRecord`] when it is not one, or was written by a later release.
+    pub fn read(record: &Record) -> Result<Self, BadRecord> {
+        let stored: v1::DecisionHead = copydesk_proto::decode(record.payload.clone())
+            .map_err(|e| BadRecord::new(record, e))?;
+        if stored.schema_version > SCHEMA_VERSION {
+            return Err(BadRecord::new(record, "it was written by a later release"));
+        }
+        Ok(Self {
+            summary: stored.summary.ok_or_else(|| BadRecord::new(record, "no summary"))?,
+            decided_at: Timestamp(stored.decided_at_ms),
+            owner: stored.owner,
+        })
+    }
+}
+
 /// The summary of a state.
 #[must_use]
 pub fn summarise(state: &PostState, wake_at: Option<Timestamp>, events: u64) -> v1::Summary {

@@ -15,7 +15,7 @@ use crate::World;
 use crate::desk::load_office;
 use crate::dispatcher::DispatcherMessage;
 use crate::ledger::LedgerMessage;
-use crate::records::{DECISIONS, DESK_SUBJECT, Decision, partition_in, post_of};
+use crate::records::{DECISIONS, DESK_SUBJECT, DecisionHead, partition_in, post_of};
 use crate::treasury::TreasuryMessage;
 
 /// Records taken in at a time.
@@ -76,7 +76,7 @@ fn tell_foreign(world: &World, record: &Record, dispatcher: &ActorRef<Dispatcher
     if !partition.is_some_and(|partition| world.partitions.holds(partition)) {
         return;
     }
-    let (Some(key), Ok(decision)) = (post_of(&record.subject), Decision::read(record)) else {
+    let (Some(key), Ok(decision)) = (post_of(&record.subject), DecisionHead::read(record)) else {
         return;
     };
     if decision.owner != world.owner {

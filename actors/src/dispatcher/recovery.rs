@@ -8,7 +8,8 @@ use copydesk_proto::{PostKey, v1};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::records::{
-    BadRecord, DECISIONS, Decision, INTAKE, PARTITIONS, partition_in, partition_subject, post_of,
+    BadRecord, DECISIONS, DecisionHead, INTAKE, PARTITIONS, partition_in, partition_subject,
+    post_of,
 };
 use crate::sequencer::Remembered;
 
@@ -61,7 +62,7 @@ pub async fn recover(
         let record = record?;
         let Some(key) = post_of(&record.subject) else { continue };
         let v1::Summary { considered: covered, waiting, dead, owed, .. } =
-            Decision::read(&record)?.summary;
+            DecisionHead::read(&record)?.summary;
         remembered.ends_at(&key, record.sequence);
         let partition = partition_in(&record.subject).unwrap_or_default();
         let (backlog, dead_letters) = recovery.counts.entry(partition).or_default();

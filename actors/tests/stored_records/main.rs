@@ -13,7 +13,7 @@ mod states;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use copydesk_actors::records::{Decision, Intake, Replay};
+use copydesk_actors::records::{Decision, DecisionHead, Intake, Replay};
 use copydesk_core::budget::{BudgetName, Period, Withheld};
 use copydesk_core::content::{Answer, Field, FieldValue, FieldWrite, Mode};
 use copydesk_core::failure::{Failure, FailureClass};
@@ -70,7 +70,15 @@ impl Stored {
         };
         match self {
             Self::Webhook(_) => Self::Webhook(Box::new(Intake::read(&record).unwrap())),
-            Self::Decision(_) => Self::Decision(Box::new(Decision::read(&record).unwrap())),
+            Self::Decision(_) => {
+                let decision = Decision::read(&record).unwrap();
+                let head = DecisionHead::read(&record).unwrap();
+                assert_eq!(
+                    (&head.summary, head.decided_at, head.owner),
+                    (&decision.summary, decision.decided_at, decision.owner)
+                );
+                Self::Decision(Box::new(decision))
+            }
             Self::Desk(_) => Self::Desk(copydesk_proto::decode(bytes.into()).unwrap()),
             Self::Access(_) => Self::Access(copydesk_proto::decode(bytes.into()).unwrap()),
             Self::Subscriber(_) => Self::Subscriber(copydesk_proto::decode(bytes.into()).unwrap()),

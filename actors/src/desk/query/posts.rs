@@ -13,7 +13,7 @@ use futures::StreamExt;
 use super::{DeadLetterRow, Page, Place, PostDetail, PostRow, ROWS_MAX, RunDetail, StepDetail};
 use crate::desk::journey::walk::{corrupt, walk};
 use crate::desk::journey::words::{self, step_name};
-use crate::records::{DECISIONS, Decision, Subjects, post_of};
+use crate::records::{DECISIONS, Decision, DecisionHead, Subjects, post_of};
 
 /// Posts with dead letters that one look loads; each takes about a millisecond.
 pub(super) const DEAD_POSTS_MAX: usize = 10_000;
@@ -223,8 +223,8 @@ pub(super) async fn fold(
 }
 
 fn row(key: PostKey, last: &Record) -> PostRow {
-    match Decision::read(last) {
-        Ok(Decision { summary, decided_at, .. }) => PostRow {
+    match DecisionHead::read(last) {
+        Ok(DecisionHead { summary, decided_at, .. }) => PostRow {
             key,
             state: summary.state,
             considered: summary.considered,
