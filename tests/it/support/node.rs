@@ -132,8 +132,9 @@ enrich = ["summary"]
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let program =
-            std::env::var("SMOKE").unwrap_or_else(|_| env!("CARGO_BIN_EXE_copydesk").to_owned());
+        // Another build of it, to be measured or counted (`scripts/dist`).
+        let program = std::env::var("COPYDESK_PROGRAM")
+            .unwrap_or_else(|_| env!("CARGO_BIN_EXE_copydesk").to_owned());
         let mut command = match (self.open_files, &self.namespace) {
             (None, None) => Command::new(program),
             // It becomes the program: the process is the same.
