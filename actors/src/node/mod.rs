@@ -24,6 +24,7 @@ use copydesk_proto::{EnrichmentId, ProviderId, RouteId, SiteId, SourceId};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, warn};
 
 use crate::alerts::{AlertSettings, Alerts};
@@ -143,7 +144,7 @@ const JOIN_MAX: Duration = Duration::from_secs(30);
 /// How long a hand-over may take; what is left then, the others find when they hold this node dead.
 const HAND_OVER_MAX: Duration = Duration::from_secs(5);
 
-/// How long a stop waits for the node's entry to be taken away.
+/// How long a stop waits for the node's entry to be taken away, and for the books to be written down.
 const END_MAX: Duration = Duration::from_secs(5);
 
 /// Watches the actors that live as long as the node. They keep their limits, breakers and queues
@@ -200,6 +201,11 @@ impl Node {
     /// [`StartError`].
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let Settings { log, snapshots, sources, routes, plans, enrichments, .. } = settings;
+        // Meanwhile: the books read another part of the log, and as long.
+        let books = AbortOnDropHandle::new(tokio::spawn({
+            let log = Arc::clone(&log);
+            async move { ledger::open(&*log).await }
+        }));
         let remembered = Remembered::default();
         let (partitions, recovery) = match &settings.cluster {
             None => alone(&*log, &remembered).await?,
@@ -207,7 +213,7 @@ impl Node {
         };
         let partitions = Arc::new(partitions);
         let (office, _) = load_office(&*log).await?;
-        let books = ledger::open(&*log).await?;
+        let books = books.await.map_err(|e| ReadError::Unavailable(e.to_string()))??;
         let (failure, failed) = watch::channel(false);
         let (supervisor, _) = Actor::spawn(None, Supervisor, failure.clone()).await?;
         let supervisor = supervisor.get_cell();
@@ -368,6 +374,10 @@ impl Node {
         self.dispatcher.stop(None);
         self.world.sites.values().for_each(|site| site.stop(None));
         self.world.providers.values().for_each(|provider| provider.stop(None));
+        // Else the next start folds what came since they were last written down. It can.
+        if self.world.ledger.cast(LedgerMessage::Book).is_ok() {
+            let _late = self.world.ledger.drain_and_wait(Some(END_MAX)).await;
+        }
         self.world.snapshots.flush();
         if let Some(cluster) = &self.cluster {
             cluster.end(END_MAX).await;

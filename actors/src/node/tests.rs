@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_core::holds::{Hold, HoldScope};
-use copydesk_eventlog::{AppendFault, EventLog, MemoryLog, Sequence};
-use copydesk_proto::{ProviderId, Timestamp};
+use copydesk_eventlog::{AppendFault, EventLog, MemoryLog, Sequence, Subject};
+use copydesk_proto::{ProviderId, Timestamp, v1};
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use object_store::local::LocalFileSystem;
@@ -22,6 +22,7 @@ use crate::desk::query::{EventFilter, events};
 use crate::desk::verify::verify;
 use crate::enrichment::provider::{Provider, Question, Reply};
 use crate::enrichment::{EnrichmentArguments, RATE_LIMITED};
+use crate::ledger::COSTS_SUBJECT;
 use crate::records::Subjects;
 use crate::{World, retention};
 
@@ -61,6 +62,20 @@ async fn events_end_in_order_while_the_log_loses_answers() {
     assert!(states.iter().all(|state| ["suggested", "superseded"].contains(state)), "{states:?}");
     is_clean(&log).await;
     assert!(node.stop(Duration::from_secs(10)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stops_leaves_no_decision_out_of_the_books() {
+    let log = MemoryLog::new();
+    let node = Node::start(settings(&log)).await.unwrap();
+    send(&node, 1, 1).await;
+    assert_eq!(ended(&log, 1).await, ["suggested"]);
+    assert!(node.stop(Duration::from_secs(10)).await);
+    let log = log.reopened();
+    let last = log.last_sequence().await.unwrap();
+    let record = log.last(&Subject::new(COSTS_SUBJECT).unwrap()).await.unwrap().unwrap();
+    let booked: v1::CostsBooked = copydesk_proto::decode(record.payload).unwrap();
+    assert_eq!((record.sequence.0, booked.through), (last.0, last.0 - 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
