@@ -71,10 +71,9 @@ impl Subjects {
     #[must_use]
     pub fn of(key: &PostKey) -> Self {
         let partition = partition_of(key);
-        let base = format!("cd.{partition}.{}.{}", key.site, key.post);
-        let subject = |kind| {
-            Subject::new(&format!("{base}.{kind}")).expect("ids hold only what subjects may hold")
-        };
+        let base = format!("cd.{partition}.{}.{}.", key.site, key.post);
+        let subject =
+            |kind| Subject::new(&(base.clone() + kind)).expect("ids hold only what subjects may hold");
         Self { partition, intake: subject("in"), decisions: subject("ev") }
     }
 }

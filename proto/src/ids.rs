@@ -158,7 +158,7 @@ impl PostId {
 impl fmt::Display for PostId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Number(id) => write!(f, "{id}"),
+            Self::Number(id) => id.fmt(f),
             Self::External(head) => write!(f, "x{}", BASE32_NOPAD.encode(head).to_lowercase()),
             Self::Notices { to, of } => write!(f, "to-{to}-{of}"),
         }
@@ -218,7 +218,10 @@ impl PostKey {
 
 impl fmt::Display for PostKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.site, self.post)
+        // Not `write!`: each record that is written comes by here.
+        f.write_str(self.site.as_str())?;
+        f.write_str("/")?;
+        self.post.fmt(f)
     }
 }
 

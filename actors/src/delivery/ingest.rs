@@ -1,10 +1,12 @@
 //! Writing by a site's own ingest route: one POST, inserted or updated by `external_id`.
 
+use std::borrow::Cow;
+
 use copydesk_core::content::{Field, FieldValue, FieldWrite, Mode};
 use copydesk_core::failure::Failure;
 use copydesk_proto::{PostId, Timestamp};
 use http::{Method, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::client::{SiteClient, write_headers};
@@ -21,7 +23,8 @@ impl SiteClient {
     /// Sends the results, whatever is there already: the route's owner decides. The same bytes
     /// and the same key go out at every try.
     pub(super) async fn write_ingest(&self, write: &Write) -> Result<WriteOutcome, Failure> {
-        let body = item_of(write)?.to_string();
+        let item = item_of(write)?;
+        let body = serde_json::to_vec(&item).map_err(|_| fault::unexpected_answer())?;
         let request = Request {
             method: Method::POST,
             place: place_of(&self.site.ingest_path),
@@ -70,10 +73,19 @@ fn is_sent(write: &FieldWrite) -> bool {
 }
 
 /// The item as the ingest route and the plugin's `events` take it.
-pub(super) fn item_of(write: &Write) -> Result<Value, Failure> {
+#[derive(Debug, Serialize)]
+pub(super) struct Item<'w> {
+    source: &'w str,
+    external_id: Cow<'w, str>,
+    status: Cow<'w, str>,
+    summary: String,
+    metadata: Map<String, Value>,
+}
+
+pub(super) fn item_of(write: &Write) -> Result<Item<'_>, Failure> {
     let external_id = match (&write.external_id, &write.key.post) {
-        (Some(id), _) => id.clone(),
-        (None, PostId::Number(id)) => id.to_string(),
+        (Some(id), _) => id.into(),
+        (None, PostId::Number(id)) => id.to_string().into(),
         (None, PostId::External(_) | PostId::Notices { .. }) => {
             return Err(fault::terminal(
                 "external_id_missing",
@@ -87,7 +99,7 @@ pub(super) fn item_of(write: &Write) -> Result<Value, Failure> {
     };
     let mut metadata: Map<String, Value> = write.made.iter().map(made).collect();
     metadata.extend(write.metadata.clone());
-    let mut status = write.event_status.clone();
+    let mut status = write.event_status.as_deref().map(Cow::from);
     let sent: Vec<_> = write.fields.iter().filter(|field| is_sent(field)).collect();
     let summary = sent
         .iter()
@@ -102,7 +114,7 @@ pub(super) fn item_of(write: &Write) -> Result<Value, Failure> {
             continue;
         }
         if field.field == Field::Status {
-            status.get_or_insert_with(|| text_of(&field.value));
+            status.get_or_insert_with(|| text_of(&field.value).into());
             continue;
         }
         let value = match &field.value {
@@ -111,13 +123,13 @@ pub(super) fn item_of(write: &Write) -> Result<Value, Failure> {
         };
         metadata.insert(field.field.to_string(), value);
     }
-    Ok(json!({
-        "source": write.source.as_str(),
-        "external_id": external_id,
-        "status": status.as_deref().unwrap_or(STATUS),
-        "summary": summary.map(|s| text_of(&s.value)).unwrap_or_default(),
-        "metadata": metadata,
-    }))
+    Ok(Item {
+        source: write.source.as_str(),
+        external_id,
+        status: status.unwrap_or(STATUS.into()),
+        summary: summary.map(|s| text_of(&s.value)).unwrap_or_default(),
+        metadata,
+    })
 }
 
 /// `{"code": "stale_write", "current": 7}`, or in `data` as WordPress's errors put it.

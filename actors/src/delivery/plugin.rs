@@ -341,7 +341,7 @@ fn apply_field<'w>(write: &'w Write, field: &FieldWrite) -> ApplyField<'w> {
 
 /// The body of `events`.
 fn event(write: &Write) -> Result<Value, Failure> {
-    let mut body = item_of(write)?;
+    let mut body = json!(item_of(write)?);
     body["delivery_id"] = json!(write.delivery_id);
     body["log"] = json!(write.log.to_string());
     body["epoch"] = json!(EPOCH);

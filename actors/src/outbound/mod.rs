@@ -143,7 +143,8 @@ fn guarded_by(rules: &Arc<Rules>, names: Arc<dyn Resolve>) -> reqwest::ClientBui
         .dns_resolver(Guard { rules: Arc::clone(rules), names })
         // A redirect would carry what is sent, and on the same host the key, to another place.
         .redirect(Policy::none())
-        .retry(reqwest::retry::never())
+        // Zero, too: else each request is copied for a retry that never comes.
+        .retry(reqwest::retry::never().max_retries_per_request(0))
         .no_proxy()
         // Another crate may switch these on for the whole build. A bound on the answer is then
         // one on what it unpacks to.

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use crate::limits::{JSON_DEPTH_MAX, JSON_KEY_BYTES_MAX, JSON_NODES_MAX};
@@ -161,12 +162,11 @@ impl<'de> Visitor<'de> for Node<'_> {
         let inside = self.inside()?;
         let mut object = Map::new();
         while let Some(key) = entries.next_key_seed(Key { walk: self.walk })? {
-            if object.contains_key(&key) {
+            let Entry::Vacant(place) = object.entry(key) else {
                 let fault = Code::DuplicateKey.refuse("an object holds the same key twice");
                 return Err(self.walk.fail(fault));
-            }
-            let value = entries.next_value_seed(inside)?;
-            object.insert(key, value);
+            };
+            place.insert(entries.next_value_seed(inside)?);
         }
         Ok(Value::Object(object))
     }
