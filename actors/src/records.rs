@@ -72,8 +72,9 @@ impl Subjects {
     pub fn of(key: &PostKey) -> Self {
         let partition = partition_of(key);
         let base = format!("cd.{partition}.{}.{}.", key.site, key.post);
-        let subject =
-            |kind| Subject::new(&(base.clone() + kind)).expect("ids hold only what subjects may hold");
+        let subject = |kind| {
+            Subject::new(&(base.clone() + kind)).expect("ids hold only what subjects may hold")
+        };
         Self { partition, intake: subject("in"), decisions: subject("ev") }
     }
 }
