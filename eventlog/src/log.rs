@@ -100,9 +100,11 @@ impl Filter {
     /// As [`Filter::matches`], for a name that need not be a subject's.
     pub(crate) fn matches_name(&self, name: &str) -> bool {
         let fits = |pattern: &str| {
-            let (mut tokens, mut wanted) = (name.rsplit('.'), pattern.rsplit('.'));
-            // From the end, where the subjects of a post differ.
-            wanted.all(|token| tokens.next().is_some_and(|t| token == "*" || token == t))
+            let (mut tokens, mut wanted) = (name.split('.'), pattern.split('.'));
+            // The end first, where the subjects of a post differ: each tail looks at each record.
+            let end = pattern.rsplit('*').next().unwrap_or_default();
+            name.ends_with(end)
+                && wanted.all(|token| tokens.next().is_some_and(|t| token == "*" || token == t))
                 && tokens.next().is_none()
         };
         self.0.is_none_or(fits)
