@@ -20,7 +20,7 @@ use super::recovery::Recovery;
 use super::shares::Shares;
 use crate::World;
 use crate::records::{lane_of, partition_in, partition_of, post_of};
-use crate::sequencer::{self, Operation, Rest, Sequencer, SequencerMessage};
+use crate::sequencer::{self, Operation, Rest, Rested, Sequencer, SequencerMessage};
 use crate::telemetry::Mailbox;
 
 /// Records one post may hold in memory; the rest it reads from the log itself.
@@ -63,6 +63,7 @@ pub(super) struct Entry {
     pub(super) partition: Partition,
     /// Another node works on the post; here an operator decides about it.
     pub(super) is_guest: bool,
+    /// Messages to the sequencer, those about earlier posts included.
     sent: u64,
     credits: Vec<OwnedSemaphorePermit>,
     pub(super) last_seen: Sequence,
@@ -152,8 +153,8 @@ impl Actor for Dispatcher {
                 state.world.telemetry.taken(Mailbox::Dispatcher);
                 state.record(record, credit, &myself).await?;
             }
-            DispatcherMessage::Rested { key, received, behind, rest } => {
-                state.rested(key, received, behind, rest);
+            DispatcherMessage::Rested(id, key, rested) => {
+                state.rested(id, key, rested);
                 state.start_ready(&myself).await?;
             }
             DispatcherMessage::Failed(id) => state.failed(id),
@@ -324,21 +325,28 @@ impl State {
             return Ok(());
         }
         let lane = lane.unwrap_or(Lane::Live);
-        let arguments = sequencer::Start {
+        let start = sequencer::Start {
             world: Arc::clone(&self.world),
             key: key.clone(),
             dispatcher: myself.clone(),
             is_guest,
         };
-        let (actor, _) =
-            Actor::spawn_linked(None, Sequencer, arguments, self.nursery.get_cell()).await?;
-        actor.cast(SequencerMessage::Load)?;
+        let (actor, sent) = if let Some(Entry { actor, sent, .. }) = self.last_at_rest() {
+            // One that has just failed is reported by the nursery, as the sequencer of this post.
+            let _ = actor.cast(SequencerMessage::TakeOver(Box::new(start)));
+            (actor, sent + 1)
+        } else {
+            let nursery = self.nursery.get_cell();
+            let (actor, _) = Actor::spawn_linked(None, Sequencer, start, nursery).await?;
+            actor.cast(SequencerMessage::Load)?;
+            (actor, 0)
+        };
         self.names.insert(actor.get_id(), key.clone());
         let entry = Entry {
             actor,
             partition,
             is_guest,
-            sent: 0,
+            sent,
             credits: Vec::new(),
             last_seen: Sequence(0),
             lane,
@@ -352,9 +360,11 @@ impl State {
         Ok(())
     }
 
-    fn rested(&mut self, key: PostKey, received: u64, behind: Option<Sequence>, rest: Rest) {
+    fn rested(&mut self, id: ActorId, key: PostKey, rested: Rested) {
+        let Rested { received, behind, rest } = rested;
         let Some(entry) = self.posts.get_mut(&key) else { return };
-        if entry.sent != received || entry.idle_since.is_some() {
+        // Said before the last message reached it, or by the post's sequencer of before.
+        if entry.actor.get_id() != id || entry.sent != received || entry.idle_since.is_some() {
             return;
         }
         self.failures.remove(&key);
@@ -392,6 +402,17 @@ impl State {
         Some(entry)
     }
 
+    /// The sequencer that came to rest last, whose memory is still in the processor's caches: it
+    /// takes over the post that is to start.
+    fn last_at_rest(&mut self) -> Option<Entry> {
+        while let Some((key, since)) = self.idle.pop_back() {
+            if self.is_idle_since(&key, since) {
+                return self.posts.remove(&key);
+            }
+        }
+        None
+    }
+
     fn evict(&mut self) {
         while self.idle.len() > self.posts_idle_max
             && let Some((key, since)) = self.idle.pop_front()
@@ -410,9 +431,13 @@ impl State {
     }
 
     fn passivate_if_idle(&mut self, key: &PostKey, since: Timestamp) {
-        if self.posts.get(key).is_some_and(|entry| entry.idle_since == Some(since)) {
+        if self.is_idle_since(key, since) {
             self.remove(key);
         }
+    }
+
+    fn is_idle_since(&self, key: &PostKey, since: Timestamp) -> bool {
+        self.posts.get(key).is_some_and(|entry| entry.idle_since == Some(since))
     }
 
     fn failed(&mut self, id: ActorId) {

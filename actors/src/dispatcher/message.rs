@@ -9,24 +9,15 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::shares::Look;
 use crate::cluster::Released;
-use crate::sequencer::{Operation, Rest};
+use crate::sequencer::{Operation, Rested};
 
 /// What the dispatcher understands.
 #[derive(Debug)]
 pub enum DispatcherMessage {
     /// The next intake record, with the credit it travels on.
     Record(Box<Record>, OwnedSemaphorePermit),
-    /// A post rests.
-    Rested {
-        /// Which.
-        key: PostKey,
-        /// Messages its sequencer had received; if more were sent since, it does not rest.
-        received: u64,
-        /// Intake records up to here are still in the log only.
-        behind: Option<Sequence>,
-        /// How it stands.
-        rest: Rest,
-    },
+    /// A post rests, says its sequencer.
+    Rested(ActorId, PostKey, Rested),
     /// A sequencer failed.
     Failed(ActorId),
     /// An operator's verb for one post.

@@ -65,6 +65,25 @@ async fn events_end_in_order_while_the_log_loses_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn posts_that_come_one_after_the_other_share_a_sequencer() {
+    let log = MemoryLog::new();
+    let node = Node::start(settings(&log)).await.unwrap();
+    let mut sent = 0;
+    for version in 1..=2 {
+        for post in 1..=4 {
+            send(&node, post, version).await;
+            sent += 1;
+            assert_eq!(ended(&log, sent).await, vec!["suggested"; sent]);
+            while node.desk.status().await.unwrap().busy > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+    assert_eq!(node.desk.status().await.unwrap().idle, 1);
+    is_clean(&log).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_stops_leaves_no_decision_out_of_the_books() {
     let log = MemoryLog::new();
     let node = Node::start(settings(&log)).await.unwrap();

@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use super::backlog::backlog_change;
 use super::effects::{Job, payload_of};
 use super::load::{Loaded, RunTail, load, save};
-use super::message::{Answered, Rest, SequencerMessage, accepted_position};
+use super::message::{Answered, Life, Rest, Rested, SequencerMessage, accepted_position};
 use super::reports::{alerts, held_report, list, reports};
 use super::trail::{Intakes, LINKS_MAX, Trail};
 use crate::World;
@@ -68,6 +68,7 @@ struct SteppedDown;
 /// One post, loaded.
 pub struct Post {
     start: Start,
+    life: Life,
     subjects: Subjects,
     state: PostState,
     /// Last sequence of the decisions seen: what the next append expects.
@@ -85,7 +86,7 @@ pub struct Post {
     intakes: Intakes,
     /// The text at work.
     text: Option<(RunId, Arc<PostText>)>,
-    /// Messages of the dispatcher received in this life; it compares that with what it sent.
+    /// Messages of the dispatcher received, in all lives; it compares that with what it sent.
     received: u64,
     /// The timer set last, so that it is not set again.
     timer: Option<Timestamp>,
@@ -116,28 +117,7 @@ impl Actor for Sequencer {
         _: ActorRef<SequencerMessage>,
         start: Start,
     ) -> Result<Post, ActorProcessingErr> {
-        let effects = CancellationToken::new();
-        Ok(Post {
-            subjects: Subjects::of(&start.key),
-            start,
-            state: PostState::default(),
-            last: Sequence(0),
-            events: 0,
-            unsaved: 0,
-            dead: 0,
-            pending: Vec::new(),
-            flushing: false,
-            behind: None,
-            intakes: Intakes::new(),
-            text: None,
-            received: 0,
-            timer: None,
-            trail: Trail::default(),
-            held: None,
-            telling: None,
-            _ending: effects.clone().drop_guard(),
-            effects,
-        })
+        Ok(Post::new(start, 0, 0))
     }
 
     async fn post_stop(
@@ -156,18 +136,31 @@ impl Actor for Sequencer {
         post: &mut Post,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            SequencerMessage::Load => post.load(&myself).await?,
+            SequencerMessage::Load => return post.load(&myself).await,
+            SequencerMessage::TakeOver(start) => {
+                post.leave();
+                *post = Post::new(*start, post.life + 1, post.received + 1);
+                return post.load(&myself).await;
+            }
+            SequencerMessage::Answer(life, _) | SequencerMessage::Again(life, _)
+                if life != post.life =>
+            {
+                return Ok(());
+            }
             SequencerMessage::Intake(record) => post.intake(&record)?,
             SequencerMessage::Behind(to) => {
                 post.received += 1;
                 post.behind = post.behind.max(Some(to));
             }
-            SequencerMessage::Answer(answered) => {
+            SequencerMessage::Answer(_, answered) => {
                 let Answered { command, text } = *answered;
                 if text.is_some() {
                     post.text = text;
                 }
                 post.pending.push((command, None));
+                if !post.flushing {
+                    return post.turn(&myself).await;
+                }
             }
             SequencerMessage::Operate(operation, reply) => {
                 post.received += 1;
@@ -175,14 +168,13 @@ impl Actor for Sequencer {
             }
             SequencerMessage::Tick => post.received += 1,
             SequencerMessage::Timer => post.timer = None,
-            SequencerMessage::Again(effect) => {
+            SequencerMessage::Again(_, effect) => {
                 post.telling = None;
                 return post.act(vec![effect], &myself).await;
             }
             SequencerMessage::Flush => {
                 post.flushing = false;
-                post.turn(&myself).await?;
-                return Ok(());
+                return post.turn(&myself).await;
             }
         }
         if !post.flushing {
@@ -194,6 +186,32 @@ impl Actor for Sequencer {
 }
 
 impl Post {
+    fn new(start: Start, life: Life, received: u64) -> Self {
+        let effects = CancellationToken::new();
+        Self {
+            subjects: Subjects::of(&start.key),
+            start,
+            life,
+            state: PostState::default(),
+            last: Sequence(0),
+            events: 0,
+            unsaved: 0,
+            dead: 0,
+            pending: Vec::new(),
+            flushing: false,
+            behind: None,
+            intakes: Intakes::new(),
+            text: None,
+            received,
+            timer: None,
+            trail: Trail::default(),
+            held: None,
+            telling: None,
+            _ending: effects.clone().drop_guard(),
+            effects,
+        }
+    }
+
     async fn load(
         &mut self,
         myself: &ActorRef<SequencerMessage>,
@@ -506,7 +524,7 @@ impl Post {
             debug!(post = %self.start.key, ?step, attempt, "asking");
             let intake = self.leading_intake(run).await?;
             let Some(job) = self.job(step, intake, attempt) else { continue };
-            let myself = myself.clone();
+            let (myself, life) = (myself.clone(), self.life);
             // In the heap before it is spawned, where it would be moved several times.
             let effect = Box::pin(async move {
                 let answered = match step {
@@ -516,7 +534,7 @@ impl Post {
                 };
                 copydesk_eventlog::crash_point("effect.answered");
                 // A sequencer that is gone left its effects to the next one.
-                let _ = myself.cast(SequencerMessage::Answer(Box::new(answered)));
+                let _ = myself.cast(SequencerMessage::Answer(life, Box::new(answered)));
             });
             tokio::spawn(self.effects.clone().run_until_cancelled_owned(effect));
         }
@@ -558,18 +576,18 @@ impl Post {
         self.telling = Some(notice);
         let leading = self.leading_intake(owed.run).await?;
         let (world, key) = (Arc::clone(&self.start.world), self.start.key.clone());
-        let myself = myself.clone();
+        let (myself, life) = (myself.clone(), self.life);
         let effect = Box::pin(async move {
             let told = subscribers::tell(&world, &key, &owed, leading.as_deref()).await;
             let message = match told {
                 Ok(()) => {
                     let command = PostCommand::Told { notice };
-                    SequencerMessage::Answer(Box::new(Answered { command, text: None }))
+                    SequencerMessage::Answer(life, Box::new(Answered { command, text: None }))
                 }
                 Err(error) => {
                     warn!(post = %key, %error, "subscribers are not told yet; once more");
                     tokio::time::sleep(TELL_PAUSE).await;
-                    SequencerMessage::Again(Effect::Tell(notice))
+                    SequencerMessage::Again(life, Effect::Tell(notice))
                 }
             };
             let _ = myself.cast(message);
@@ -616,7 +634,7 @@ impl Post {
             return Ok(());
         }
         if self.start.is_guest {
-            self.tell_rest(Rest::Idle)?;
+            self.tell_rest(Rest::Idle, myself)?;
             return Ok(());
         }
         if self.behind.is_some()
@@ -627,7 +645,7 @@ impl Post {
         }
         if outstanding(&self.state).is_empty() {
             let rest = if self.state.is_idle() { Rest::Idle } else { Rest::Parked(wake_at) };
-            self.tell_rest(rest)?;
+            self.tell_rest(rest, myself)?;
         } else if wake_at.is_some() && wake_at != self.timer {
             self.timer = wake_at;
             let wait_ms = wake_at.map_or(0, |at| at.since_ms(World::now()));
@@ -637,9 +655,13 @@ impl Post {
         Ok(())
     }
 
-    fn tell_rest(&self, rest: Rest) -> Result<(), ActorProcessingErr> {
-        let (key, received, behind) = (self.start.key.clone(), self.received, self.behind);
-        let message = DispatcherMessage::Rested { key, received, behind, rest };
+    fn tell_rest(
+        &self,
+        rest: Rest,
+        myself: &ActorRef<SequencerMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        let rested = Rested { received: self.received, behind: self.behind, rest };
+        let message = DispatcherMessage::Rested(myself.get_id(), self.start.key.clone(), rested);
         Ok(self.start.dispatcher.cast(message)?)
     }
 }

@@ -8,28 +8,35 @@ use copydesk_eventlog::{Record, Sequence};
 use copydesk_proto::{RouteId, SourceId, Timestamp};
 use tokio::sync::oneshot;
 
+use super::actor::Start;
+
 /// What a sequencer understands.
 #[derive(Debug)]
 pub enum SequencerMessage {
-    /// Read the post's history; the first message of each life.
+    /// Read the post's history; the first message of a sequencer.
     Load,
+    /// Leave the post, which is idle, and load this one.
+    TakeOver(Box<Start>),
     /// An intake record, in log order.
     Intake(Box<Record>),
     /// The intake log holds records up to here that are not in the mailbox: read them.
     Behind(Sequence),
-    /// The world answered an effect.
-    Answer(Box<Answered>),
+    /// The world answered an effect of this life.
+    Answer(Life, Box<Answered>),
     /// An operator's verb.
     Operate(Operation, oneshot::Sender<Result<(), Rejection>>),
     /// Holds have changed, or the post's hour has come.
     Tick,
     /// The sequencer's own timer, or its own wish to go on.
     Timer,
-    /// An effect could not be carried out here; once more.
-    Again(Effect),
+    /// An effect of this life could not be carried out here; once more.
+    Again(Life, Effect),
     /// Everything before this message is one turn; sent by the sequencer to itself.
     Flush,
 }
+
+/// How many posts a sequencer had before this one: what comes late is told by it.
+pub type Life = u64;
 
 /// An answer from outside.
 #[derive(Debug)]
@@ -97,6 +104,17 @@ impl From<Operation> for PostCommand {
             Operation::Checkpoint => Self::Checkpoint,
         }
     }
+}
+
+/// What a sequencer says when nothing of its post is under way.
+#[derive(Debug, Clone, Copy)]
+pub struct Rested {
+    /// Messages that it has received; if more were sent since, the post does not rest.
+    pub received: u64,
+    /// Intake records up to here are still in the log only.
+    pub behind: Option<Sequence>,
+    /// How the post stands.
+    pub rest: Rest,
 }
 
 /// How a post stands after a turn.

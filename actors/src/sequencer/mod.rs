@@ -18,5 +18,5 @@ mod step_span;
 mod trail;
 
 pub use actor::{Post, Sequencer, Start};
-pub use message::{Answered, Operation, Rest, SequencerMessage};
+pub use message::{Answered, Life, Operation, Rest, Rested, SequencerMessage};
 pub use remembered::Remembered;
