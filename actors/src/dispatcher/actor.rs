@@ -14,12 +14,13 @@ use tracing::warn;
 
 use super::message::{DispatcherMessage, DispatcherStatus};
 use super::nursery::Nursery;
+use super::places::Places;
 use super::posts::{Party, Ready, Shelf};
 use super::pump::pump;
 use super::recovery::Recovery;
 use super::shares::Shares;
 use crate::World;
-use crate::records::{lane_of, partition_in, partition_of, post_of};
+use crate::records::{Subjects, lane_of, partition_in, partition_of, post_of};
 use crate::sequencer::{self, Operation, Rest, Rested, Sequencer, SequencerMessage};
 use crate::telemetry::Mailbox;
 
@@ -78,13 +79,10 @@ pub struct State {
     pub(super) world: Arc<World>,
     nursery: ActorRef<()>,
     credits: Arc<Semaphore>,
-    posts_busy_max: usize,
+    places: Places,
     posts_idle_max: usize,
     pub(super) posts: HashMap<PostKey, Entry>,
     pub(super) shares: Shares,
-    busy: usize,
-    notices_busy: usize,
-    busy_of: HashMap<Party, usize>,
     /// Records beyond what is looked ahead, with their credits: while they wait, nothing is read.
     pub(super) stalled: VecDeque<(Box<Record>, OwnedSemaphorePermit)>,
     names: HashMap<ActorId, PostKey>,
@@ -120,19 +118,17 @@ impl Actor for Dispatcher {
         let (nursery, _) =
             Actor::spawn_linked(None, Nursery, myself.clone(), myself.get_cell()).await?;
         let credits = Arc::clone(&world.credits);
+        let places = Places::new(posts_busy_max, Arc::clone(&world.subscribers));
         tokio::spawn(pump(Arc::clone(&world), recovery.end, Arc::clone(&credits), myself.clone()));
         myself.send_interval(SWEEP, || DispatcherMessage::Sweep);
         Ok(State {
             world,
             nursery,
             credits,
-            posts_busy_max,
+            places,
             posts_idle_max,
             posts: HashMap::new(),
             shares: Shares::default(),
-            busy: 0,
-            notices_busy: 0,
-            busy_of: HashMap::new(),
             stalled: VecDeque::new(),
             names: HashMap::new(),
             idle: VecDeque::new(),
@@ -234,7 +230,7 @@ impl State {
             return Ok(());
         }
         if !self.posts.contains_key(&key) {
-            if !self.has_room(&Party::of(&key)) {
+            if !self.places.has_room(&Party::of(&key)) {
                 // Notices wait without a limit: the log is read on while a subscriber is down.
                 let is_post = key.subscriber().is_none();
                 if is_post && self.shelf.ready_posts_len() >= LOOK_AHEAD_MAX {
@@ -260,38 +256,6 @@ impl State {
         Ok(())
     }
 
-    /// Whether another post of the party may be busy. One site alone leaves a quarter of the places
-    /// to the others, so that their posts start at once while it imports. A subscriber has places
-    /// of its own.
-    fn has_room(&self, party: &Party) -> bool {
-        let busy = self.busy_of.get(party).copied().unwrap_or(0);
-        match party {
-            Party::Site(_) => {
-                let posts_busy = self.busy - self.notices_busy;
-                posts_busy < self.posts_busy_max && busy < (self.posts_busy_max * 3).div_ceil(4)
-            }
-            Party::Subscriber(id) => busy < self.world.subscribers.places(id),
-        }
-    }
-
-    fn now_busy(&mut self, key: &PostKey) {
-        self.busy += 1;
-        self.notices_busy += usize::from(key.subscriber().is_some());
-        *self.busy_of.entry(Party::of(key)).or_default() += 1;
-    }
-
-    fn not_busy(&mut self, key: &PostKey) {
-        self.busy -= 1;
-        self.notices_busy -= usize::from(key.subscriber().is_some());
-        let party = Party::of(key);
-        if let Some(count) = self.busy_of.get_mut(&party) {
-            *count -= 1;
-            if *count == 0 {
-                self.busy_of.remove(&party);
-            }
-        }
-    }
-
     /// Sends to a post's sequencer and counts it busy.
     pub(super) fn send(
         &mut self,
@@ -307,7 +271,7 @@ impl State {
         // log, where this message's record is.
         let _ = entry.actor.cast(message);
         if was_idle {
-            self.now_busy(key);
+            self.places.take(key);
         }
     }
 
@@ -319,7 +283,8 @@ impl State {
         lane: Option<Lane>,
         myself: &ActorRef<DispatcherMessage>,
     ) -> Result<(), ActorProcessingErr> {
-        let partition = partition_of(key);
+        let subjects = Subjects::of(key);
+        let partition = subjects.partition;
         let is_guest = lane.is_none();
         if !is_guest && !self.world.partitions.holds(partition) {
             return Ok(());
@@ -328,6 +293,7 @@ impl State {
         let start = sequencer::Start {
             world: Arc::clone(&self.world),
             key: key.clone(),
+            subjects,
             dispatcher: myself.clone(),
             is_guest,
         };
@@ -353,7 +319,7 @@ impl State {
             idle_since: None,
         };
         self.posts.insert(key.clone(), entry);
-        self.now_busy(key);
+        self.places.take(key);
         if let Some(to) = behind {
             self.send(key, SequencerMessage::Behind(to), Some(to));
         }
@@ -377,7 +343,7 @@ impl State {
                 let now = World::now();
                 entry.credits.clear();
                 entry.idle_since = Some(now);
-                self.not_busy(&key);
+                self.places.give_back(&key);
                 self.idle.push_back((key, now));
                 self.evict();
             }
@@ -396,7 +362,7 @@ impl State {
         let entry = self.posts.remove(key)?;
         self.names.remove(&entry.actor.get_id());
         if entry.idle_since.is_none() {
-            self.not_busy(key);
+            self.places.give_back(key);
         }
         entry.actor.stop(None);
         Some(entry)
@@ -443,7 +409,7 @@ impl State {
     fn failed(&mut self, id: ActorId) {
         let Some(key) = self.names.get(&id).cloned() else { return };
         let Some(entry) = self.remove(&key) else { return };
-        self.world.remembered.doubt(&key);
+        self.world.remembered.doubt(entry.partition, &key);
         // Its records are in the log for whoever works on it.
         if entry.is_guest || !self.shares.are_open(&self.world, entry.partition) {
             return;
@@ -464,9 +430,10 @@ impl State {
     ) -> Result<(), ActorProcessingErr> {
         if !self.posts.contains_key(&key) {
             // An operator is answered from the log, which other owners write, too.
-            self.world.remembered.doubt(&key);
+            let partition = partition_of(&key);
+            self.world.remembered.doubt(partition, &key);
             let behind = self.shelf.take(&key).flatten();
-            let lane = self.world.partitions.holds(partition_of(&key)).then_some(Lane::Live);
+            let lane = self.world.partitions.holds(partition).then_some(Lane::Live);
             self.start(&key, behind, lane, myself).await?;
         }
         self.send(&key, SequencerMessage::Operate(operation, reply), None);
@@ -486,9 +453,7 @@ impl State {
         myself: &ActorRef<DispatcherMessage>,
     ) -> Result<(), ActorProcessingErr> {
         while self.drained.is_none() {
-            let mut shelf = std::mem::take(&mut self.shelf);
-            let next = shelf.next_ready(|party| self.has_room(party));
-            self.shelf = shelf;
+            let next = self.shelf.next_ready(|party| self.places.has_room(party));
             let Some(Ready { key, behind, lane }) = next else { break };
             self.start(&key, behind, Some(lane), myself).await?;
             self.send(&key, SequencerMessage::Tick, None);
@@ -503,16 +468,16 @@ impl State {
 
     fn status(&self) -> DispatcherStatus {
         DispatcherStatus {
-            busy: self.busy,
-            idle: self.posts.len() - self.busy,
+            busy: self.places.busy(),
+            idle: self.posts.len() - self.places.busy(),
             parked: self.shelf.len(),
             ready: self.shelf.ready_len(),
-            busy_max: self.posts_busy_max,
+            busy_max: self.places.max,
         }
     }
 
     fn report_drained(&mut self) {
-        if self.busy == 0
+        if self.places.busy() == 0
             && let Some(reply) = self.drained.take()
         {
             let _ = reply.send(());

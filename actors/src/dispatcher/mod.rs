@@ -13,6 +13,7 @@
 mod actor;
 mod message;
 mod nursery;
+mod places;
 mod posts;
 mod pump;
 pub mod recovery;

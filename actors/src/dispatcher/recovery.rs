@@ -63,8 +63,8 @@ pub async fn recover(
         let Some(key) = post_of(&record.subject) else { continue };
         let v1::Summary { considered: covered, waiting, dead, owed, .. } =
             DecisionHead::read(&record)?.summary;
-        remembered.ends_at(&key, record.sequence);
         let partition = partition_in(&record.subject).unwrap_or_default();
+        remembered.ends_at(partition, &key, record.sequence);
         let (backlog, dead_letters) = recovery.counts.entry(partition).or_default();
         if key.subscriber().is_none() {
             *backlog += i64::from(waiting);

@@ -244,7 +244,7 @@ impl State {
             return Ok(());
         }
         let entry = self.remove(&key);
-        self.world.remembered.doubt(&key);
+        self.world.remembered.doubt(partition, &key);
         let behind = entry.map_or(Sequence(0), |entry| entry.last_seen);
         self.shelf.park_ready(key, behind, Lane::Live);
         self.start_ready(myself).await

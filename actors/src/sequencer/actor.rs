@@ -7,17 +7,16 @@ use std::time::{Duration, Instant};
 use copydesk_core::content::PostText;
 use copydesk_core::post::{
     Effect, IntakePosition, NoticeNumber, Policy, PostCommand, PostEvent, PostState, Rejection,
-    RunId, Step, Turn, held, next_wake, outstanding, react, waits_for,
+    RunId, Turn, held, next_wake, outstanding, react, waits_for,
 };
 use copydesk_eventlog::{AppendError, Record, Sequence};
 use copydesk_proto::{PostKey, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::backlog::backlog_change;
-use super::effects::{Job, payload_of};
 use super::load::{Loaded, RunTail, load, save};
 use super::message::{Answered, Life, Rest, Rested, SequencerMessage, accepted_position};
 use super::reports::{alerts, held_report, list, reports};
@@ -27,16 +26,12 @@ use crate::delivery::DeliveryMessage;
 use crate::dispatcher::DispatcherMessage;
 use crate::mistakes::{Mistake, makes};
 use crate::records::{Decision, Intake, Subjects, summarise};
-use crate::subscribers;
 
 /// Intake records read at a time when the mailbox did not hold them all.
 const INTAKE_PAGE: usize = 64;
 
 /// Events after which the state is saved: loading 64 events costs about as much as a snapshot.
 const UNSAVED_MAX: u64 = if cfg!(test) { 8 } else { 64 };
-
-/// Before notices that the log did not take are appended again.
-const TELL_PAUSE: Duration = Duration::from_secs(1);
 
 /// The actor; its state is [`Post`].
 #[derive(Debug)]
@@ -49,6 +44,8 @@ pub struct Start {
     pub world: Arc<World>,
     /// The post.
     pub key: PostKey,
+    /// Where its records are.
+    pub subjects: Subjects,
     /// Who is told when the post rests.
     pub dispatcher: ActorRef<DispatcherMessage>,
     /// The post is another node's: what an operator decides is appended, and nothing is done.
@@ -63,14 +60,13 @@ type Decided = (Reply, Result<(), Rejection>);
 /// The partition is another node's by now, or may be.
 #[derive(Debug, thiserror::Error)]
 #[error("the lease of the post's partition is not this node's any more")]
-struct SteppedDown;
+pub(super) struct SteppedDown;
 
 /// One post, loaded.
 pub struct Post {
-    start: Start,
-    life: Life,
-    subjects: Subjects,
-    state: PostState,
+    pub(super) start: Start,
+    pub(super) life: Life,
+    pub(super) state: PostState,
     /// Last sequence of the decisions seen: what the next append expects.
     last: Sequence,
     events: u64,
@@ -83,21 +79,21 @@ pub struct Post {
     /// Intake records up to here are in the log but not in the mailbox.
     behind: Option<Sequence>,
     /// Intake records at hand, by position, until their run has ended.
-    intakes: Intakes,
+    pub(super) intakes: Intakes,
     /// The text at work.
-    text: Option<(RunId, Arc<PostText>)>,
+    pub(super) text: Option<(RunId, Arc<PostText>)>,
     /// Messages of the dispatcher received, in all lives; it compares that with what it sent.
     received: u64,
     /// The timer set last, so that it is not set again.
     timer: Option<Timestamp>,
-    trail: Trail,
+    pub(super) trail: Trail,
     /// The event that the site was told is held.
     held: Option<IntakePosition>,
     /// The end whose notices are being put into the log: one at a time, so that they get there in
     /// their order.
-    telling: Option<NoticeNumber>,
+    pub(super) telling: Option<NoticeNumber>,
     /// Effects end with their sequencer: whoever works on the post next asks again.
-    effects: CancellationToken,
+    pub(super) effects: CancellationToken,
     _ending: DropGuard,
 }
 
@@ -189,7 +185,6 @@ impl Post {
     fn new(start: Start, life: Life, received: u64) -> Self {
         let effects = CancellationToken::new();
         Self {
-            subjects: Subjects::of(&start.key),
             start,
             life,
             state: PostState::default(),
@@ -230,16 +225,17 @@ impl Post {
     /// Takes the state that the post's last sequencer left, if it is known to be the newest. A run
     /// was not at work then.
     fn recall(&mut self) -> bool {
-        let remembered = self.start.world.remembered.take(&self.start.key);
+        let Start { world, key, subjects, .. } = &self.start;
+        let remembered = world.remembered.take(subjects.partition, key);
         remembered.map(|remembered| self.adopt(remembered)).is_some()
     }
 
     /// Takes the state that the log has.
     async fn read(&mut self) -> Result<(), ActorProcessingErr> {
-        let Start { world, key, .. } = &self.start;
-        let loaded = load(&*world.log, &*world.snapshots, key, &self.subjects).await?;
+        let Start { world, key, subjects, .. } = &self.start;
+        let loaded = load(&*world.log, &*world.snapshots, key, subjects).await?;
         if loaded.last > Sequence(0) {
-            world.remembered.ends_at(key, loaded.last);
+            world.remembered.ends_at(subjects.partition, key, loaded.last);
             world.telemetry.metrics().load(loaded.from_snapshot);
         }
         let tail = self.adopt(loaded);
@@ -357,7 +353,7 @@ impl Post {
         }
         let log = &self.start.world.log;
         let after = Sequence(self.state.considered.0);
-        let page = log.history(&self.subjects.intake, after, INTAKE_PAGE).await?;
+        let page = log.history(&self.start.subjects.intake, after, INTAKE_PAGE).await?;
         // What is in the mailbox's share of this turn is in the page, too.
         self.pending.retain(|(command, _)| !matches!(command, PostCommand::Accept(_)));
         for record in &page {
@@ -380,7 +376,7 @@ impl Post {
             return Ok(events);
         }
         self.fetch_intakes(&events).await?;
-        let Start { world, key, .. } = &self.start;
+        let Start { world, key, subjects, .. } = &self.start;
         let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
         let epoch = self.may_append()?;
         let trace = self.trail.note(world, key, &events, &self.intakes, now);
@@ -394,20 +390,20 @@ impl Post {
         };
         if self.last == Sequence(0) {
             // Should this append's outcome stay unknown, the post may have a history.
-            world.remembered.doubt(key);
+            world.remembered.doubt(subjects.partition, key);
         }
         copydesk_eventlog::crash_point("sequencer.decided");
         let began = Instant::now();
-        let appended = world.log.append(decision.record(&self.subjects.decisions, self.last)).await;
+        let appended = world.log.append(decision.record(&subjects.decisions, self.last)).await;
         world.telemetry.metrics().append("ev", appended.is_ok(), began.elapsed());
         match appended {
             Ok(appended) => {
                 self.last = appended.sequence();
-                world.remembered.ends_at(key, self.last);
+                world.remembered.ends_at(subjects.partition, key, self.last);
             }
             Err(error @ AppendError::WrongLastSequence { .. }) => {
                 warn!(post = %key, "another owner decides for this post; stepping down");
-                world.partitions.contest(self.subjects.partition);
+                world.partitions.contest(subjects.partition);
                 return Err(error.into());
             }
             Err(error) => return Err(error.into()),
@@ -416,7 +412,7 @@ impl Post {
         self.trail.tell(world, key, now);
         self.events += count;
         self.unsaved += count;
-        let (partitions, partition) = (&world.partitions, self.subjects.partition);
+        let (partitions, partition) = (&world.partitions, subjects.partition);
         let change = backlog_change(&decision.events, partitions.since(partition), key);
         partitions.add_backlog(partition, change);
         let dead = i64::try_from(self.state.dead.len()).unwrap_or(i64::MAX);
@@ -435,11 +431,11 @@ impl Post {
     }
 
     /// The epoch under which this sequencer may append at this moment.
-    fn may_append(&self) -> Result<u64, SteppedDown> {
+    pub(super) fn may_append(&self) -> Result<u64, SteppedDown> {
         if self.start.is_guest {
             return Ok(0);
         }
-        self.start.world.partitions.epoch(self.subjects.partition).ok_or(SteppedDown)
+        self.start.world.partitions.epoch(self.start.subjects.partition).ok_or(SteppedDown)
     }
 
     /// Has the site's list of posts show how events ended that brought no write.
@@ -494,134 +490,6 @@ impl Post {
         };
         self.intakes.retain(|position, _| needed(position));
         self.text = self.text.take().filter(|(id, _)| run == Some(*id));
-    }
-
-    /// Hands effects to the world. Answers come back as messages.
-    async fn act(
-        &mut self,
-        effects: Vec<Effect>,
-        myself: &ActorRef<SequencerMessage>,
-    ) -> Result<(), ActorProcessingErr> {
-        // The post's own node does it, by the decision in the log.
-        if self.start.is_guest {
-            return Ok(());
-        }
-        // Not left undone either: whoever works on the post next does it.
-        if !effects.is_empty() {
-            self.may_append()?;
-        }
-        for effect in effects {
-            let (run, step, attempt) = match effect {
-                Effect::Do { run, step, attempt } => (run, step, attempt),
-                Effect::Tell(_) => {
-                    self.tell(myself).await?;
-                    continue;
-                }
-            };
-            if self.state.run.as_ref().is_none_or(|at_work| at_work.id != run) {
-                continue;
-            }
-            debug!(post = %self.start.key, ?step, attempt, "asking");
-            let intake = self.leading_intake(run).await?;
-            let Some(job) = self.job(step, intake, attempt) else { continue };
-            let (myself, life) = (myself.clone(), self.life);
-            // In the heap before it is spawned, where it would be moved several times.
-            let effect = Box::pin(async move {
-                let answered = match step {
-                    Step::Read => job.read().await,
-                    Step::Enrich(place) => job.enrich(place).await,
-                    Step::Write => job.write().await,
-                };
-                copydesk_eventlog::crash_point("effect.answered");
-                // A sequencer that is gone left its effects to the next one.
-                let _ = myself.cast(SequencerMessage::Answer(life, Box::new(answered)));
-            });
-            tokio::spawn(self.effects.clone().run_until_cancelled_owned(effect));
-        }
-        Ok(())
-    }
-
-    /// The run at work as an effect needs it.
-    fn job(&mut self, step: Step, intake: Option<Arc<Intake>>, attempt: u32) -> Option<Job> {
-        let run = self.state.run.clone()?;
-        let text = match step {
-            Step::Enrich(_) => self.text_of(run.id, intake.as_deref()),
-            Step::Read | Step::Write => None,
-        };
-        // The event's own text is not the run's once the post was read again: after a restart
-        // only the hash of what was read is known, and the effect reads the post.
-        let text = text.filter(|text| {
-            run.input.is_none_or(|input| input.hash == text.input_hash())
-                || makes(Mistake::TextOfTheEvent)
-        });
-        let (world, key) = (Arc::clone(&self.start.world), self.start.key.clone());
-        let (trace, event) = self.trail.of(run.id);
-        Some(Job { world, key, run, intake, text, trace, event, attempt })
-    }
-
-    /// Puts the notices of the oldest owed end into the log, unless some are on their way. They are
-    /// tried again while the log does not take them; a sequencer that is gone leaves that to the
-    /// next one.
-    async fn tell(
-        &mut self,
-        myself: &ActorRef<SequencerMessage>,
-    ) -> Result<(), ActorProcessingErr> {
-        let overtakes = makes(Mistake::NoticesOvertake);
-        if self.telling.is_some() && !overtakes {
-            return Ok(());
-        }
-        let owed = if overtakes { self.state.owed.back() } else { self.state.owed.front() };
-        let Some(owed) = owed.cloned() else { return Ok(()) };
-        let notice = owed.notice;
-        self.telling = Some(notice);
-        let leading = self.leading_intake(owed.run).await?;
-        let (world, key) = (Arc::clone(&self.start.world), self.start.key.clone());
-        let (myself, life) = (myself.clone(), self.life);
-        let effect = Box::pin(async move {
-            let told = subscribers::tell(&world, &key, &owed, leading.as_deref()).await;
-            let message = match told {
-                Ok(()) => {
-                    let command = PostCommand::Told { notice };
-                    SequencerMessage::Answer(life, Box::new(Answered { command, text: None }))
-                }
-                Err(error) => {
-                    warn!(post = %key, %error, "subscribers are not told yet; once more");
-                    tokio::time::sleep(TELL_PAUSE).await;
-                    SequencerMessage::Again(life, Effect::Tell(notice))
-                }
-            };
-            let _ = myself.cast(message);
-        });
-        tokio::spawn(self.effects.clone().run_until_cancelled_owned(effect));
-        Ok(())
-    }
-
-    /// The event that leads the run: from the mailbox, or after a restart from the log.
-    async fn leading_intake(
-        &mut self,
-        run: RunId,
-    ) -> Result<Option<Arc<Intake>>, ActorProcessingErr> {
-        if let Some(intake) = self.intakes.get(&run.0) {
-            return Ok(Some(Arc::clone(intake)));
-        }
-        let before = Sequence(run.0.0.saturating_sub(1));
-        let page = self.start.world.log.history(&self.subjects.intake, before, 1).await?;
-        let Some(record) = page.first().filter(|r| r.sequence.0 == run.0.0) else {
-            return Ok(None);
-        };
-        let intake = Arc::new(Intake::read(record)?);
-        self.intakes.insert(run.0, Arc::clone(&intake));
-        Ok(Some(intake))
-    }
-
-    fn text_of(&mut self, run: RunId, intake: Option<&Intake>) -> Option<Arc<PostText>> {
-        if let Some((_, text)) = self.text.as_ref().filter(|(id, _)| *id == run) {
-            return Some(Arc::clone(text));
-        }
-        let intake = intake.filter(|i| i.text_hash.is_some())?;
-        let text = Arc::new(payload_of(&self.start.world, intake)?.text()?);
-        self.text = Some((run, Arc::clone(&text)));
-        Some(text)
     }
 
     /// Tells the dispatcher when nothing is in flight; sets a timer when something is.

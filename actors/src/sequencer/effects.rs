@@ -9,6 +9,7 @@ use copydesk_core::failure::{Failure, FailureClass};
 use copydesk_core::post::{
     Input, PostCommand, ReadResult, Run, RunId, SourceVersion, Step, Write, WriteResult,
 };
+use copydesk_core::roster::Partition;
 use copydesk_core::sanitise::sanitise;
 use copydesk_core::webhook::Payload;
 use copydesk_eventlog::crash_point;
@@ -23,7 +24,7 @@ use crate::delivery::{self, Made, ReadPost, WriteOutcome, deliver};
 use crate::enrichment::provider::{Question, Reply};
 use crate::enrichment::recipe::Recipe;
 use crate::enrichment::{RATE_LIMITED, ask};
-use crate::records::{Intake, partition_of};
+use crate::records::Intake;
 use crate::subscribers::Parcel;
 use crate::telemetry::Mailbox;
 use crate::treasury::{NoMoney, reserve};
@@ -33,6 +34,7 @@ use crate::treasury::{NoMoney, reserve};
 pub(super) struct Job {
     pub world: Arc<World>,
     pub key: PostKey,
+    pub partition: Partition,
     pub run: Run,
     /// The event that leads the run, once it is at hand.
     pub intake: Option<Arc<Intake>>,
@@ -222,7 +224,7 @@ impl Job {
             Err(NoMoney::Busy) => return Ok(Err(no_place())),
         };
         world.telemetry.sent(Mailbox::Providers);
-        let lease = Lease::of(Arc::clone(&world.partitions), partition_of(&self.key));
+        let lease = Lease::of(Arc::clone(&world.partitions), self.partition);
         let asked = ask(provider, question, lease).await;
         reserved.settle(match &asked {
             Ok(reply) => reply.cost_microdollars,

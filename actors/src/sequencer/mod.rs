@@ -7,6 +7,7 @@
 //!
 //! The actor holds the mailbox, the last sequence and the text at work. It holds no rule.
 
+mod act;
 mod actor;
 mod backlog;
 mod effects;

@@ -14,7 +14,7 @@ use copydesk_proto::PostKey;
 use quick_cache::sync::Cache;
 
 use super::load::Loaded;
-use crate::records::{PARTITIONS, partition_of};
+use crate::records::PARTITIONS;
 
 /// States kept. Each is 1 to 2 KB, and a newsroom's busy hour touches fewer posts.
 const RESTING_MAX: usize = 6_144;
@@ -71,16 +71,16 @@ impl Remembered {
 
     /// The post's history ends here now, or further on. A sequencer that was stopped may say so
     /// late.
-    pub(crate) fn ends_at(&self, key: &PostKey, last: Sequence) {
-        self.with(key, |lasts, hash| {
+    pub(crate) fn ends_at(&self, partition: Partition, key: &PostKey, last: Sequence) {
+        self.with(partition, key, |lasts, hash| {
             let known = lasts.entry(hash).or_default();
             *known = (*known).max(Some(last));
         });
     }
 
     /// An append is under way or went wrong: until it is known to have worked, ask the log.
-    pub(crate) fn doubt(&self, key: &PostKey) {
-        self.with(key, |lasts, hash| {
+    pub(crate) fn doubt(&self, partition: Partition, key: &PostKey) {
+        self.with(partition, key, |lasts, hash| {
             lasts.insert(hash, None);
         });
     }
@@ -91,8 +91,8 @@ impl Remembered {
     }
 
     /// The post as it is, when that can be said without the log.
-    pub(super) fn take(&self, key: &PostKey) -> Option<Loaded> {
-        let last = match self.with(key, |lasts, hash| lasts.get(&hash).copied())? {
+    pub(super) fn take(&self, partition: Partition, key: &PostKey) -> Option<Loaded> {
+        let last = match self.with(partition, key, |lasts, hash| lasts.get(&hash).copied())? {
             None => return Some(Loaded::default()),
             Some(last) => last?,
         };
@@ -101,10 +101,15 @@ impl Remembered {
     }
 
     /// Looks into the partition of a post, if it is known.
-    fn with<T>(&self, key: &PostKey, look: impl FnOnce(&mut Lasts, u64) -> T) -> Option<T> {
+    fn with<T>(
+        &self,
+        partition: Partition,
+        key: &PostKey,
+        look: impl FnOnce(&mut Lasts, u64) -> T,
+    ) -> Option<T> {
         let hash = self.hasher.hash_one(key);
         let mut all = self.lasts();
-        let lasts = all.get_mut(usize::from(partition_of(key)))?;
+        let lasts = all.get_mut(usize::from(partition))?;
         lasts.as_mut().map(|lasts| look(lasts, hash))
     }
 
@@ -121,6 +126,8 @@ mod tests {
 
     use super::*;
 
+    const PARTITION: Partition = 7;
+
     fn post(number: u64) -> PostKey {
         PostKey { site: "news".parse().unwrap(), post: PostId::number(number).unwrap() }
     }
@@ -132,51 +139,53 @@ mod tests {
     #[test]
     fn a_post_never_met_has_no_history() {
         let remembered = Remembered::default();
-        assert_eq!(remembered.take(&post(1)).unwrap().last, Sequence(0));
+        assert_eq!(remembered.take(PARTITION, &post(1)).unwrap().last, Sequence(0));
         assert_eq!(remembered.count(), 0);
     }
 
     #[test]
     fn a_state_at_rest_is_given_once() {
         let remembered = Remembered::default();
-        remembered.ends_at(&post(1), Sequence(7));
-        assert!(remembered.take(&post(1)).is_none(), "met, and not at rest");
+        remembered.ends_at(PARTITION, &post(1), Sequence(7));
+        assert!(remembered.take(PARTITION, &post(1)).is_none(), "met, and not at rest");
         remembered.rest(post(1), loaded(7));
-        assert_eq!(remembered.take(&post(1)).unwrap().last, Sequence(7));
-        assert!(remembered.take(&post(1)).is_none());
+        assert_eq!(remembered.take(PARTITION, &post(1)).unwrap().last, Sequence(7));
+        assert!(remembered.take(PARTITION, &post(1)).is_none());
     }
 
     #[test]
     fn a_state_that_comes_to_rest_late_is_not_believed() {
         let remembered = Remembered::default();
-        remembered.ends_at(&post(1), Sequence(9));
+        remembered.ends_at(PARTITION, &post(1), Sequence(9));
         remembered.rest(post(1), loaded(7));
-        assert!(remembered.take(&post(1)).is_none());
+        assert!(remembered.take(PARTITION, &post(1)).is_none());
     }
 
     #[test]
     fn of_a_partition_that_was_lost_nothing_is_known() {
         let remembered = Remembered::default();
-        remembered.ends_at(&post(1), Sequence(7));
+        remembered.ends_at(PARTITION, &post(1), Sequence(7));
         remembered.rest(post(1), loaded(7));
-        let partition = partition_of(&post(1));
-        remembered.forget(partition);
-        assert!(remembered.take(&post(1)).is_none(), "nor that it has no history");
+        remembered.forget(PARTITION);
+        assert!(remembered.take(PARTITION, &post(1)).is_none(), "nor that it has no history");
         assert_eq!(remembered.count(), 0);
-        remembered.begin(partition);
-        remembered.ends_at(&post(1), Sequence(9));
-        remembered.ends_at(&post(1), Sequence(7));
+        remembered.begin(PARTITION);
+        remembered.ends_at(PARTITION, &post(1), Sequence(9));
+        remembered.ends_at(PARTITION, &post(1), Sequence(7));
         remembered.rest(post(1), loaded(7));
-        assert!(remembered.take(&post(1)).is_none(), "a sequencer of the former life speaks late");
+        assert!(
+            remembered.take(PARTITION, &post(1)).is_none(),
+            "a sequencer of the former life speaks late"
+        );
     }
 
     #[test]
     fn in_doubt_the_log_is_asked() {
         let remembered = Remembered::default();
-        remembered.ends_at(&post(1), Sequence(7));
+        remembered.ends_at(PARTITION, &post(1), Sequence(7));
         remembered.rest(post(1), loaded(7));
-        remembered.doubt(&post(1));
-        assert!(remembered.take(&post(1)).is_none());
+        remembered.doubt(PARTITION, &post(1));
+        assert!(remembered.take(PARTITION, &post(1)).is_none());
         assert_eq!(remembered.count(), 1);
     }
 }

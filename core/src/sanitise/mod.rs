@@ -26,9 +26,9 @@ mod tests;
 use clip::Ending;
 use links::Links;
 
-/// Cleanings after which text that still changes is given up. One finds nothing new as a rule;
-/// a second is needed when clipping cut an address.
-const ROUNDS_MAX: usize = 4;
+/// Cleanings after which text that still changes is given up. The first finds nothing to change as
+/// a rule; a third is needed when clipping cut an address.
+const ROUNDS_MAX: usize = 5;
 
 /// Why a model's answer cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -110,7 +110,7 @@ fn clean_until_still(
     if text.len() > ANSWER_BYTES_MAX {
         return Err(Refused::TooLong);
     }
-    let mut before = clean(text, chars_max, ending, links)?;
+    let mut before = text.to_owned();
     for _ in 0..ROUNDS_MAX {
         let after = clean(&before, chars_max, ending, links)?;
         if after == before {

@@ -122,16 +122,21 @@ pub(super) fn decode_matching(
     value: &UserValue,
     filter: Filter,
 ) -> Result<Option<Record>, ReadError> {
-    let mut subject = Reader { value, at: CHECKED_FROM };
-    let subject = subject.ids().and_then(|_| subject.short());
     // A broken record may name a wrong subject: it is an error to every reader, so only what
     // parses and fits its checksum is passed over.
-    if subject.is_some_and(|subject| !filter.matches_name(subject)) {
+    if !may_match(value, filter) {
         check(sequence, value)?;
         return Ok(None);
     }
     let record = decode(sequence, value)?.record;
     Ok(filter.matches(&record.subject).then_some(record))
+}
+
+/// Whether the subject matches, or does not parse.
+pub(super) fn may_match(value: &UserValue, filter: Filter) -> bool {
+    let mut subject = Reader { value, at: CHECKED_FROM };
+    let subject = subject.ids().and_then(|_| subject.short());
+    subject.is_none_or(|subject| filter.matches_name(subject))
 }
 
 fn check(sequence: Sequence, value: &UserValue) -> Result<(), ReadError> {
