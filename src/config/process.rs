@@ -185,7 +185,7 @@ pub enum LogFormat {
 pub struct Limits {
     /// Posts at work at once; the others wait in the log.
     pub posts_busy_max: usize,
-    /// Posts at rest that are kept in memory for their next event.
+    /// Actors of posts at rest that are kept for the next event, of their post or of another.
     pub posts_idle_max: usize,
     /// AI calls that one post may ask for in an hour; more wait for the next one.
     pub calls_per_post_hour: u32,

@@ -42,6 +42,15 @@ async fn ended(log: &MemoryLog, count: usize) -> Vec<&'static str> {
     }
 }
 
+/// Waits until no post is busy.
+async fn at_rest(node: &Node) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while node.desk.status().await.unwrap().busy > 0 {
+        assert!(Instant::now() < deadline, "a post is still busy");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 async fn is_clean(log: &MemoryLog) {
     let report = verify(log, |_| {}).await.unwrap();
     assert!(report.is_clean(), "{:?}", report.violations);
@@ -74,9 +83,7 @@ async fn posts_that_come_one_after_the_other_share_a_sequencer() {
             send(&node, post, version).await;
             sent += 1;
             assert_eq!(ended(&log, sent).await, vec!["suggested"; sent]);
-            while node.desk.status().await.unwrap().busy > 0 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            at_rest(&node).await;
         }
     }
     assert_eq!(node.desk.status().await.unwrap().idle, 1);
